@@ -1,0 +1,281 @@
+// Reads, writes and deadlines of a connection.
+#include "common/net/connection.h"
+
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <boost/asio/connect.hpp>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "common/net/deadlines.h"
+
+namespace cairn {
+
+namespace {
+
+constexpr std::chrono::milliseconds kTick{500};
+// What one recv() takes: a small upload with its header arrives whole.
+constexpr std::size_t kScratchSize = 64 * 1024 + 512;
+
+// One buffer per I/O thread: idle connections hold none. Its bytes are used or copied before the
+// next suspension, so sessions on the same thread can share it.
+std::span<std::byte> scratch() {
+  thread_local wire::Buffer buffer(kScratchSize);
+  return buffer.span();
+}
+
+} // namespace
+
+DeadlineService::DeadlineService(asio::execution_context& context)
+    : asio::execution_context::service(context),
+      timer_(std::make_unique<asio::steady_timer>(static_cast<asio::io_context&>(context))) {}
+
+void DeadlineService::add(Connection& connection) {
+  connection.next_ = first_;
+  if (first_ != nullptr) first_->previous_ = &connection;
+  first_ = &connection;
+  if (!ticking_) tick();
+}
+
+void DeadlineService::remove(Connection& connection) {
+  if (connection.previous_ != nullptr) connection.previous_->next_ = connection.next_;
+  if (connection.next_ != nullptr) connection.next_->previous_ = connection.previous_;
+  if (first_ == &connection) first_ = connection.next_;
+}
+
+void DeadlineService::tick() {
+  if (!timer_) return;
+  ticking_ = first_ != nullptr; // an idle context has no timer that wakes it
+  if (!ticking_) return;
+  timer_->expires_after(kTick);
+  timer_->async_wait([this](boost::system::error_code error) {
+    if (error) return;
+    const auto now = std::chrono::steady_clock::now();
+    for (Connection* c = first_; c != nullptr; c = c->next_) {
+      if (c->deadline_ > now || c->closed_) continue;
+      c->timed_out_ = true;
+      c->close();
+    }
+    tick();
+  });
+}
+
+Connection::Connection(tcp::socket socket)
+    : socket_(std::move(socket)),
+      deadlines_(asio::use_service<DeadlineService>(
+          static_cast<asio::io_context&>(socket_.get_executor().context()))) {
+  boost::system::error_code ignored;
+  socket_.native_non_blocking(true, ignored);
+  socket_.set_option(tcp::no_delay(true), ignored);
+  const auto remote = socket_.remote_endpoint(ignored);
+  peer_address_ = remote.address();
+  if (peer_address_.is_v6() && peer_address_.to_v6().is_v4_mapped())
+    peer_address_ = asio::ip::make_address_v4(asio::ip::v4_mapped, peer_address_.to_v6());
+  peer_port_ = remote.port();
+  deadlines_.add(*this);
+}
+
+Connection::~Connection() { deadlines_.remove(*this); }
+
+std::string Connection::peer() const {
+  return peer_address_.to_string() + ":" + std::to_string(peer_port_);
+}
+
+Task<Result<std::unique_ptr<Connection>>> Connection::connect(std::string host, std::uint16_t port,
+                                                              std::chrono::milliseconds timeout) {
+  auto executor = co_await asio::this_coro::executor;
+  const std::string where = host + ":" + std::to_string(port);
+  boost::system::error_code bad;
+  std::vector<tcp::endpoint> endpoints;
+  if (const auto address = asio::ip::make_address(host, bad); !bad) {
+    endpoints.emplace_back(address, port);
+  } else {
+    tcp::resolver resolver(executor);
+    auto [error, found] = co_await resolver.async_resolve(host, std::to_string(port), as_result);
+    if (error) co_return Error{Errc::not_found, "cannot resolve " + where + ": " + error.message()};
+    for (const auto& entry : found) endpoints.push_back(entry.endpoint());
+  }
+
+  boost::system::error_code last = asio::error::host_not_found;
+  for (const auto& endpoint : endpoints) {
+    tcp::socket socket(executor);
+    asio::steady_timer timer(executor, timeout);
+    bool expired = false;
+    timer.async_wait([&socket, &expired](boost::system::error_code error) {
+      if (error) return;
+      expired = true;
+      boost::system::error_code ignored;
+      socket.close(ignored);
+    });
+    auto [error] = co_await socket.async_connect(endpoint, as_result);
+    // A handler that was queued before cancel() still runs: give it its turn while the captured
+    // socket is alive.
+    timer.cancel();
+    co_await asio::post(executor, asio::use_awaitable);
+    if (!error && !expired) co_return std::make_unique<Connection>(std::move(socket));
+    last = expired ? make_error_code(boost::system::errc::timed_out) : error;
+  }
+  co_return Error{Errc::timeout, "cannot connect to " + where + ": " + last.message()};
+}
+
+void Connection::set_deadline(std::chrono::milliseconds time) {
+  deadline_ = std::chrono::steady_clock::now() + time;
+}
+
+void Connection::clear_deadline() { deadline_ = std::chrono::steady_clock::time_point::max(); }
+
+void Connection::close() {
+  if (closed_) return;
+  closed_ = true;
+  boost::system::error_code ignored;
+  socket_.shutdown(tcp::socket::shutdown_both, ignored);
+  socket_.close(ignored);
+}
+
+Error Connection::failure(int error) const {
+  if (timed_out_) return Error{Errc::timeout, peer() + ": no progress in time"};
+  if (error == 0 || closed_) return Error{Errc::closed, peer() + ": connection closed"};
+  const Errc code = errc_of_errno(error);
+  return Error{code == Errc::timeout ? Errc::timeout : Errc::closed,
+               peer() + ": " + std::strerror(error)};
+}
+
+Task<Status> Connection::wait(tcp::socket::wait_type type) {
+  if (closed_) co_return failure(0);
+  auto [error] = co_await socket_.async_wait(type, as_result);
+  if (error || closed_) co_return failure(error.value());
+  co_return Status();
+}
+
+Task<Status> Connection::wait_readable() {
+  if (has_buffered()) co_return Status();
+  co_return co_await wait(tcp::socket::wait_read);
+}
+
+std::size_t Connection::take_buffered(std::span<std::byte> out) {
+  const std::size_t count = std::min(out.size(), inbox_.size() - inbox_begin_);
+  if (count == 0) return 0;
+  std::memcpy(out.data(), inbox_.data() + inbox_begin_, count);
+  inbox_begin_ += count;
+  if (inbox_begin_ == inbox_.size()) {
+    inbox_ = wire::Bytes(); // give the memory back: most connections are idle most of the time
+    inbox_begin_ = 0;
+  }
+  return count;
+}
+
+void Connection::unread(wire::View bytes) {
+  wire::Bytes joined(bytes.begin(), bytes.end());
+  joined.insert(joined.end(), inbox_.begin() + static_cast<std::ptrdiff_t>(inbox_begin_),
+                inbox_.end());
+  inbox_ = std::move(joined);
+  inbox_begin_ = 0;
+}
+
+Task<Result<std::size_t>> Connection::read_some(std::span<std::byte> out) {
+  if (const std::size_t count = take_buffered(out); count > 0) co_return count;
+  for (;;) {
+    if (closed_) co_return failure(0);
+    const ssize_t count = ::recv(socket_.native_handle(), out.data(), out.size(), 0);
+    if (count > 0) co_return static_cast<std::size_t>(count);
+    if (count == 0) co_return failure(0);
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN && errno != EWOULDBLOCK) co_return failure(errno);
+    CAIRN_CO_RETURN_IF_ERROR(co_await wait(tcp::socket::wait_read));
+  }
+}
+
+Task<Status> Connection::read_exact(std::span<std::byte> out) {
+  while (!out.empty()) {
+    CAIRN_CO_TRY(count, co_await read_some(out));
+    out = out.subspan(count);
+  }
+  co_return Status();
+}
+
+Task<Result<wire::FrameHeader>> Connection::read_header() {
+  std::array<std::byte, wire::kHeaderSize> raw;
+  std::size_t have = take_buffered(raw);
+  while (have < raw.size()) {
+    CAIRN_CO_RETURN_IF_ERROR(co_await wait(tcp::socket::wait_read));
+    const auto buffer = scratch();
+    const ssize_t count = ::recv(socket_.native_handle(), buffer.data(), buffer.size(), 0);
+    if (count == 0) co_return failure(0);
+    if (count < 0) {
+      if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) continue;
+      co_return failure(errno);
+    }
+    const auto arrived = buffer.first(static_cast<std::size_t>(count));
+    const std::size_t wanted = std::min(raw.size() - have, arrived.size());
+    std::memcpy(raw.data() + have, arrived.data(), wanted);
+    have += wanted;
+    if (wanted < arrived.size()) inbox_.assign(arrived.begin() + wanted, arrived.end());
+  }
+  CAIRN_CO_TRY(header, wire::decode<wire::FrameHeader>(raw));
+  if (header.body_size >> 63 != 0)
+    co_return Error{Errc::invalid_argument, peer() + ": negative body length"};
+  co_return header;
+}
+
+Task<Status> Connection::write(wire::View bytes, bool more) {
+  while (!bytes.empty()) {
+    if (closed_) co_return failure(0);
+    const ssize_t count = ::send(socket_.native_handle(), bytes.data(), bytes.size(),
+                                 MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+    if (count >= 0) {
+      bytes = bytes.subspan(static_cast<std::size_t>(count));
+      continue;
+    }
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN && errno != EWOULDBLOCK) co_return failure(errno);
+    CAIRN_CO_RETURN_IF_ERROR(co_await wait(tcp::socket::wait_write));
+  }
+  co_return Status();
+}
+
+Task<Status> Connection::write(wire::View first, wire::View second) {
+  if (closed_) co_return failure(0);
+  std::array<iovec, 2> pieces{
+      iovec{const_cast<std::byte*>(first.data()), first.size()},
+      iovec{const_cast<std::byte*>(second.data()), second.size()},
+  };
+  msghdr message{};
+  message.msg_iov = pieces.data();
+  message.msg_iovlen = pieces.size();
+  const ssize_t count = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL);
+  const std::size_t sent = count < 0 ? 0 : static_cast<std::size_t>(count);
+  if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+    co_return failure(errno);
+  if (sent < first.size())
+    CAIRN_CO_RETURN_IF_ERROR(co_await write(first.subspan(sent), /*more=*/true));
+  co_return co_await write(second.subspan(sent < first.size() ? 0 : sent - first.size()));
+}
+
+Task<Status> Connection::send_file(int fd, std::uint64_t offset, std::uint64_t count) {
+  auto position = static_cast<off_t>(offset);
+  while (count > 0) {
+    if (closed_) co_return failure(0);
+    // Bounded pieces, so that one fast reader of a large file does not hold the loop.
+    const std::size_t piece = static_cast<std::size_t>(std::min<std::uint64_t>(count, 1 << 20));
+    const ssize_t sent = ::sendfile(socket_.native_handle(), fd, &position, piece);
+    if (sent > 0) {
+      count -= static_cast<std::uint64_t>(sent);
+      continue;
+    }
+    if (sent == 0) co_return Error{Errc::io_error, "file ends before the bytes to send"};
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      CAIRN_CO_RETURN_IF_ERROR(co_await wait(tcp::socket::wait_write));
+      continue;
+    }
+    if (errno == EIO) co_return errno_error("sendfile", errno);
+    co_return failure(errno);
+  }
+  co_return Status();
+}
+
+} // namespace cairn

@@ -1,0 +1,94 @@
+// A TCP connection of either side: reads with a shared buffer, writes, sendfile, and a deadline.
+// It belongs to one io_context; every function is called on that context's thread.
+#pragma once
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include <chrono>
+#include <string>
+
+#include "common/base/result.h"
+#include "common/net/task.h"
+#include "common/wire/bytes.h"
+#include "common/wire/frame.h"
+
+namespace cairn {
+
+using asio::ip::tcp;
+
+class DeadlineService;
+
+class Connection {
+ public:
+  // Takes over a connected socket; sets non-blocking and TCP_NODELAY.
+  explicit Connection(tcp::socket socket);
+  ~Connection();
+
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // Connects to a numeric address or a host name. Errors: timeout, closed, not_found (name).
+  static Task<Result<std::unique_ptr<Connection>>> connect(std::string host, std::uint16_t port,
+                                                           std::chrono::milliseconds timeout);
+
+  // From now on the connection is cut when `time` passes without a new set_deadline() or
+  // clear_deadline(); precise to about half a second. Pending calls then answer Errc::timeout.
+  void set_deadline(std::chrono::milliseconds time);
+  void clear_deadline();
+
+  // Reads between 1 and out.size() bytes. Errors: closed (end of stream), timeout.
+  Task<Result<std::size_t>> read_some(std::span<std::byte> out);
+  // Fills `out`. Errors as read_some().
+  Task<Status> read_exact(std::span<std::byte> out);
+  // Reads a frame header (10 bytes). No buffer is held while nothing has arrived. Errors: closed,
+  // timeout, invalid_argument (a negative body length).
+  Task<Result<wire::FrameHeader>> read_header();
+  // Waits until something can be read or has been read ahead. Errors: closed, timeout.
+  Task<Status> wait_readable();
+  // True when bytes that were read ahead wait (a pipelining peer).
+  bool has_buffered() const { return inbox_begin_ < inbox_.size(); }
+  // Puts bytes back in front of what will be read next.
+  void unread(wire::View bytes);
+
+  // Writes all of it. Errors: closed, timeout. With `more` the kernel may wait for the next write
+  // before it sends (MSG_MORE): for a header before sendfile.
+  Task<Status> write(wire::View bytes, bool more = false);
+  // Writes two pieces with one system call where the socket takes them.
+  Task<Status> write(wire::View first, wire::View second);
+  // Sends `count` bytes of `fd` from `offset`. Blocks in the kernel for pages that are not cached:
+  // warm them first. Errors: closed, timeout, io_error (the file is shorter).
+  Task<Status> send_file(int fd, std::uint64_t offset, std::uint64_t count);
+
+  // Cuts the connection; pending calls answer `closed`.
+  void close();
+  bool is_open() const { return socket_.is_open() && !closed_; }
+  tcp::socket& socket() { return socket_; }
+  // The peer's address as it was when the connection was made (IPv4-mapped ones as IPv4).
+  const asio::ip::address& peer_address() const { return peer_address_; }
+  // "127.0.0.1:4711", for logs.
+  std::string peer() const;
+
+ private:
+  friend class DeadlineService;
+
+  std::size_t take_buffered(std::span<std::byte> out);
+  Task<Status> wait(tcp::socket::wait_type type);
+  Error failure(int error) const;
+
+  tcp::socket socket_;
+  asio::ip::address peer_address_;
+  std::uint16_t peer_port_ = 0;
+  bool closed_ = false;
+  bool timed_out_ = false;
+  // Bytes read ahead of what was asked for; empty (and without memory) between requests.
+  wire::Bytes inbox_;
+  std::size_t inbox_begin_ = 0;
+
+  // Linked into the DeadlineService of this connection's io_context.
+  DeadlineService& deadlines_;
+  std::chrono::steady_clock::time_point deadline_ = std::chrono::steady_clock::time_point::max();
+  Connection* previous_ = nullptr;
+  Connection* next_ = nullptr;
+};
+
+} // namespace cairn

@@ -1,0 +1,59 @@
+// The pool's queue and threads.
+#include "common/net/disk_pool.h"
+
+#include <pthread.h>
+
+namespace cairn {
+
+DiskPool::DiskPool(const std::string& name, std::size_t threads) {
+  for (std::size_t i = 0; i < (threads == 0 ? 1 : threads); ++i) {
+    threads_.emplace_back([this] { loop(); });
+    pthread_setname_np(threads_.back().native_handle(), name.substr(0, 15).c_str());
+  }
+}
+
+DiskPool::~DiskPool() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  for (auto& thread : threads_) thread.join();
+}
+
+std::size_t DiskPool::queued() const {
+  const std::lock_guard lock(mutex_);
+  return jobs_.size();
+}
+
+void DiskPool::post(std::function<void()> work) { enqueue(std::make_unique<Fire>(std::move(work))); }
+
+void DiskPool::enqueue(std::unique_ptr<Job> job) {
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    jobs_.push_back(std::move(job));
+    wake = idle_ > 0;
+  }
+  if (wake) wake_.notify_one();
+}
+
+void DiskPool::loop() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    while (jobs_.empty() && !stopping_) {
+      ++idle_;
+      wake_.wait(lock);
+      --idle_;
+    }
+    if (jobs_.empty()) return;
+    auto job = std::move(jobs_.front());
+    jobs_.pop_front();
+    lock.unlock();
+    job->run();
+    job.reset();
+    lock.lock();
+  }
+}
+
+} // namespace cairn

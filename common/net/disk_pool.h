@@ -1,0 +1,89 @@
+// Threads for what blocks: disk, LevelDB, hashing, name look-ups. A storage node has one pool per
+// store path, so that one sick disk does not stop the others.
+#pragma once
+
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/post.hpp>
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+#include "common/net/task.h"
+
+namespace cairn {
+
+class DiskPool {
+ public:
+  // Starts `threads` threads. `name` shows in `top -H` (15 characters).
+  DiskPool(const std::string& name, std::size_t threads);
+  ~DiskPool(); // finishes what is queued, then joins
+
+  DiskPool(const DiskPool&) = delete;
+  DiskPool& operator=(const DiskPool&) = delete;
+
+  // Runs `work` (no arguments, returns a value) on a pool thread and resumes the caller on its own
+  // executor with what it returned. Name the lambda on the line before and move it in: GCC 12
+  // destroys a capturing lambda built inside a co_await expression twice.
+  template <class F>
+  Task<std::invoke_result_t<F&>> run(F work) {
+    using T = std::invoke_result_t<F&>;
+    static_assert(!std::is_void_v<T>, "return a Status");
+    auto initiate = [this, &work](auto handler) {
+      enqueue(std::make_unique<Work<F, T, decltype(handler)>>(std::move(work), std::move(handler)));
+    };
+    co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(T)>(
+        std::move(initiate), asio::use_awaitable);
+  }
+
+  // Runs `work` on a pool thread; nobody waits for it.
+  void post(std::function<void()> work);
+
+  // Jobs waiting for a thread, for metrics and overload decisions. Any thread.
+  std::size_t queued() const;
+
+ private:
+  struct Job {
+    virtual ~Job() = default;
+    virtual void run() = 0;
+  };
+
+  template <class F, class T, class Handler>
+  struct Work final : Job {
+    Work(F f, Handler h) : work(std::move(f)), handler(std::move(h)) {}
+    void run() override {
+      auto executor = asio::get_associated_executor(handler);
+      asio::post(executor, [h = std::move(handler), value = work()]() mutable {
+        std::move(h)(std::move(value));
+      });
+    }
+    F work;
+    Handler handler;
+  };
+
+  struct Fire final : Job {
+    explicit Fire(std::function<void()> f) : work(std::move(f)) {}
+    void run() override { work(); }
+    std::function<void()> work;
+  };
+
+  void enqueue(std::unique_ptr<Job> job);
+  void loop();
+
+  mutable std::mutex mutex_; // guards jobs_, idle_ and stopping_
+  std::condition_variable wake_;
+  std::deque<std::unique_ptr<Job>> jobs_;
+  std::size_t idle_ = 0;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+} // namespace cairn

@@ -1,0 +1,123 @@
+// Requests to other daemons.
+#include "common/net/frame_client.h"
+
+#include <sys/socket.h>
+
+namespace cairn {
+
+namespace {
+constexpr std::size_t kIdlePerEndpointMax = 64;
+constexpr std::chrono::seconds kIdleMax{300};
+
+// A peer that closed an idle connection has left an end-of-stream in it; asking costs one call.
+bool looks_alive(Connection& connection) {
+  std::byte probe{};
+  const ssize_t count =
+      ::recv(connection.socket().native_handle(), &probe, 1, MSG_PEEK | MSG_DONTWAIT);
+  return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+} // namespace
+
+Task<Result<std::unique_ptr<FrameClient>>> FrameClient::connect(Endpoint endpoint,
+                                                                std::chrono::milliseconds timeout) {
+  CAIRN_CO_TRY(connection, co_await Connection::connect(endpoint.host, endpoint.port, timeout));
+  co_return std::make_unique<FrameClient>(std::move(connection));
+}
+
+Task<Result<wire::HelloReply>> FrameClient::hello(wire::Hello hello,
+                                                  std::chrono::milliseconds timeout) {
+  const wire::Bytes body = wire::encode(hello);
+  CAIRN_CO_TRY(reply, co_await call(static_cast<std::uint8_t>(wire::NativeCommand::hello), body,
+                                    timeout));
+  co_return wire::decode_lenient<wire::HelloReply>(reply);
+}
+
+Task<Status> FrameClient::send_header(std::uint8_t command, std::uint64_t body_size,
+                                      std::uint8_t flags) {
+  const wire::FrameHeader header{body_size, command, flags};
+  const wire::Bytes bytes = wire::encode(header);
+  auto sent = co_await connection_->write(bytes, body_size > 0);
+  if (!sent) broken_ = true;
+  co_return sent;
+}
+
+Task<Result<std::uint64_t>> FrameClient::receive() {
+  auto header = co_await connection_->read_header();
+  if (!header) {
+    broken_ = true;
+    co_return std::move(header).error();
+  }
+  if (header->command != static_cast<std::uint8_t>(wire::Command::reply)) {
+    broken_ = true;
+    co_return Error{Errc::invalid_argument, connection_->peer() + " does not speak our protocol"};
+  }
+  if (header->status != 0) {
+    if (header->body_size != 0) broken_ = true;
+    co_return Error{static_cast<Errc>(header->status), connection_->peer()};
+  }
+  co_return header->body_size;
+}
+
+Task<Result<wire::Bytes>> FrameClient::call(std::uint8_t command, wire::View body,
+                                            std::chrono::milliseconds timeout,
+                                            std::uint64_t reply_max, std::uint8_t flags) {
+  connection_->set_deadline(timeout);
+  const wire::FrameHeader header{body.size(), command, flags};
+  const wire::Bytes head = wire::encode(header);
+  auto sent = co_await connection_->write(head, body);
+  if (!sent) {
+    broken_ = true;
+    co_return std::move(sent).error();
+  }
+  CAIRN_CO_TRY(size, co_await receive());
+  if (size > reply_max) {
+    broken_ = true;
+    co_return Error{Errc::invalid_argument, connection_->peer() + ": reply of " +
+                                                std::to_string(size) + " bytes is too long"};
+  }
+  wire::Bytes reply(size);
+  if (auto got = co_await connection_->read_exact(reply); !got) {
+    broken_ = true;
+    co_return std::move(got).error();
+  }
+  connection_->clear_deadline();
+  co_return reply;
+}
+
+ClientPool::ClientPool(std::optional<wire::Hello> hello, std::chrono::milliseconds connect_timeout)
+    : hello_(std::move(hello)), connect_timeout_(connect_timeout) {}
+
+ClientPool::Lease::~Lease() {
+  if (!client_ || !client_->is_usable()) return;
+  auto& idle = pool_->idle_[endpoint_];
+  if (idle.size() >= kIdlePerEndpointMax) return;
+  client_->connection().clear_deadline();
+  idle.push_back({std::move(client_), std::chrono::steady_clock::now()});
+}
+
+Task<Result<ClientPool::Lease>> ClientPool::acquire(Endpoint endpoint, bool fresh) {
+  auto& idle = idle_[endpoint];
+  const auto oldest = std::chrono::steady_clock::now() - kIdleMax;
+  while (!fresh && !idle.empty()) {
+    Idle candidate = std::move(idle.back());
+    idle.pop_back();
+    if (candidate.since > oldest && looks_alive(candidate.client->connection()))
+      co_return Lease(*this, std::move(endpoint), std::move(candidate.client), true);
+  }
+  CAIRN_CO_TRY(client, co_await FrameClient::connect(endpoint, connect_timeout_));
+  if (hello_) CAIRN_CO_RETURN_IF_ERROR(co_await client->hello(*hello_, connect_timeout_));
+  co_return Lease(*this, std::move(endpoint), std::move(client), false);
+}
+
+Task<Result<wire::Bytes>> ClientPool::call(Endpoint endpoint, std::uint8_t command,
+                                           wire::Bytes body, std::chrono::milliseconds timeout,
+                                           std::uint64_t reply_max, std::uint8_t flags) {
+  for (bool fresh = false;; fresh = true) {
+    CAIRN_CO_TRY(lease, co_await acquire(endpoint, fresh));
+    auto reply = co_await lease->call(command, body, timeout, reply_max, flags);
+    if (reply.code() == Errc::closed && lease.reused() && !fresh) continue;
+    co_return reply;
+  }
+}
+
+} // namespace cairn

@@ -1,0 +1,79 @@
+// Request bodies, and the end of a request.
+#include "common/net/session.h"
+
+#include <cstring>
+
+namespace cairn {
+
+namespace {
+// Each piece that arrives renews the deadline; a sender must not be slower than one piece per
+// io_timeout. Set by serve() and kept here so that streamed bodies renew it too.
+constexpr std::size_t kDrainPiece = 64 * 1024;
+} // namespace
+
+Task<Status> Body::load() {
+  buffer_ = wire::Buffer(header_.body_size);
+  if (header_.body_size > 0)
+    CAIRN_CO_RETURN_IF_ERROR(co_await connection_.read_exact(buffer_.span()));
+  whole_ = true;
+  co_return Status();
+}
+
+Task<Status> Body::read_exact(std::span<std::byte> out) {
+  if (out.size() > left_) co_return Error{Errc::invalid_argument, "body is too short"};
+  if (whole_) {
+    std::memcpy(out.data(), whole().data(), out.size());
+  } else {
+    CAIRN_CO_RETURN_IF_ERROR(co_await connection_.read_exact(out));
+  }
+  left_ -= out.size();
+  co_return Status();
+}
+
+Task<Result<std::size_t>> Body::read_some(std::span<std::byte> out) {
+  const std::size_t wanted = static_cast<std::size_t>(std::min<std::uint64_t>(left_, out.size()));
+  if (wanted == 0) co_return std::size_t{0};
+  if (whole_) {
+    CAIRN_CO_RETURN_IF_ERROR(co_await read_exact(out.first(wanted)));
+    co_return wanted;
+  }
+  CAIRN_CO_TRY(count, co_await connection_.read_some(out.first(wanted)));
+  left_ -= count;
+  co_return count;
+}
+
+Task<Result<bool>> Body::drain(std::uint64_t bytes_max) {
+  if (whole_) left_ = 0;
+  if (left_ > bytes_max) co_return false;
+  if (left_ == 0) co_return true;
+  wire::Buffer piece(kDrainPiece);
+  while (left_ > 0) {
+    CAIRN_CO_TRY(count, co_await read_some(piece.span()));
+    CAIRN_ASSERT(count > 0);
+  }
+  co_return true;
+}
+
+namespace detail {
+
+Task<Result<bool>> finish_request(Session& session, Body& body, Result<Reply> reply,
+                                  const SessionOptions& options) {
+  Connection& connection = session.connection;
+  connection.set_deadline(options.io_timeout);
+  const bool invalid = reply.code() == Errc::invalid_argument;
+  if (invalid && options.close_on_invalid) {
+    CAIRN_CO_RETURN_IF_ERROR(co_await connection.write(wire::make_reply(reply.code(), {})));
+    co_return false;
+  }
+  // Drained before the answer: a client that still sends would otherwise take a reset for it.
+  CAIRN_CO_TRY(in_step, co_await body.drain(options.drain_max));
+  if (!reply || !reply->sent) {
+    const wire::View payload = reply ? wire::View(reply->body) : wire::View();
+    const wire::Bytes frame = wire::make_reply(reply.code(), payload);
+    CAIRN_CO_RETURN_IF_ERROR(co_await connection.write(frame));
+  }
+  co_return in_step;
+}
+
+} // namespace detail
+} // namespace cairn

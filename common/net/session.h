@@ -1,0 +1,168 @@
+// The server side of a connection: reads frames, finds the handler, writes its reply. Both daemons
+// describe their commands as a HandlerTable; a handler is a plain function from request to Result.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+
+#include "common/net/connection.h"
+#include "common/net/task.h"
+#include "common/wire/frame.h"
+
+namespace cairn {
+
+// Who may send a command. A connection starts as client or stranger, by allow_hosts, and becomes a
+// peer by the `hello` command.
+enum class Access : std::uint8_t {
+  anyone, // also strangers: hello only
+  client, // addresses in allow_hosts, and peers
+  peer,   // nodes of this cluster and administrators, after hello
+};
+
+// What is known about one connection while it is served.
+struct Session {
+  Connection& connection;
+  bool allowed = false;            // its address is in allow_hosts
+  bool peer = false;               // it has said hello
+  std::uint32_t peer_id = 0;       // numeric storage ID of the node behind it; 0: not a node
+  std::string peer_uuid;           // its UUID, if it is a node
+  std::uint64_t requests = 0;      // completed on this connection
+};
+
+// The body of the request being handled. Small bodies are in memory when the handler starts
+// (whole()); larger ones are read by the handler piece by piece. What it leaves unread is drained
+// (up to a bound) so that the next request is read from the right place.
+class Body {
+ public:
+  Body(Connection& connection, wire::FrameHeader header)
+      : connection_(connection), header_(header), left_(header.body_size) {}
+
+  std::uint64_t size() const { return header_.body_size; }
+  // Bytes not yet taken.
+  std::uint64_t left() const { return left_; }
+  // The request's status byte, where a few commands carry flags.
+  std::uint8_t flags() const { return header_.status; }
+  std::uint8_t command() const { return header_.command; }
+
+  // True when all of the body is in memory.
+  bool is_whole() const { return whole_; }
+  // The bytes not yet taken, when is_whole().
+  wire::View whole() const { return buffer_.view().last(left_); }
+
+  // Takes exactly out.size() bytes. Errors: invalid_argument (the body is shorter), closed, timeout.
+  Task<Status> read_exact(std::span<std::byte> out);
+  // Takes between 1 and out.size() bytes; 0 only at the end of the body.
+  Task<Result<std::size_t>> read_some(std::span<std::byte> out);
+
+  // For serve(): brings the body into memory.
+  Task<Status> load();
+  // For serve(): throws away what is left, if it is at most `bytes_max`; false if it is more.
+  Task<Result<bool>> drain(std::uint64_t bytes_max);
+
+ private:
+  Connection& connection_;
+  wire::FrameHeader header_;
+  std::uint64_t left_;
+  bool whole_ = false;
+  wire::Buffer buffer_;
+};
+
+// What a handler answers: a body to send with status 0, or "I have written the reply myself".
+struct Reply {
+  wire::Bytes body;
+  bool sent = false;
+
+  Reply() = default;
+  Reply(wire::Bytes b) : body(std::move(b)) {}
+  static Reply already_sent() {
+    Reply reply;
+    reply.sent = true;
+    return reply;
+  }
+};
+
+// Bytes that a command's body may have, and who may send it.
+struct CommandRule {
+  Access access = Access::client;
+  std::uint64_t body_max = 64 * 1024; // longer: status 22 (and the connection is closed)
+};
+
+template <class Server>
+class HandlerTable {
+ public:
+  using Function = Task<Result<Reply>> (*)(Server&, Session&, Body&);
+
+  struct Entry {
+    Function function = nullptr;
+    CommandRule rule;
+  };
+
+  constexpr void on(wire::Command command, Function function, CommandRule rule = {}) {
+    entries_[static_cast<std::size_t>(command)] = Entry{function, rule};
+  }
+  const Entry* find(std::uint8_t command) const {
+    const Entry& entry = entries_[command];
+    return entry.function == nullptr ? nullptr : &entry;
+  }
+
+ private:
+  std::array<Entry, 256> entries_{};
+};
+
+struct SessionOptions {
+  std::chrono::milliseconds io_timeout{60'000};       // without progress inside a request
+  std::chrono::milliseconds stranger_timeout{1'000};  // for the first frame of an unlisted address
+  std::uint64_t inline_max = 64 * 1024 + 256;         // bodies up to this are in memory at once
+  std::uint64_t drain_max = 1024 * 1024;              // unread body thrown away after an early error
+  bool close_on_invalid = false; // FastDFS storage nodes close after status 22, trackers do not
+};
+
+namespace detail {
+// Reads what is left of a request and writes its reply. False: the connection must end.
+Task<Result<bool>> finish_request(Session& session, Body& body, Result<Reply> reply,
+                                  const SessionOptions& options);
+} // namespace detail
+
+// Serves one connection until it ends; the caller keeps `server`, `table` and `options` alive.
+// Answers the error that ended it; Errc::closed is an ordinary goodbye.
+template <class Server>
+Task<Status> serve(Server& server, const HandlerTable<Server>& table, const SessionOptions& options,
+                   Session& session) {
+  Connection& connection = session.connection;
+  for (;;) {
+    // The first request must come in time; later an idle connection may stay for ever.
+    if (session.requests == 0)
+      connection.set_deadline(session.allowed ? options.io_timeout : options.stranger_timeout);
+    else
+      connection.clear_deadline();
+    CAIRN_CO_RETURN_IF_ERROR(co_await connection.wait_readable());
+    if (session.allowed || session.peer) connection.set_deadline(options.io_timeout);
+    CAIRN_CO_TRY(header, co_await connection.read_header());
+    if (header.command == static_cast<std::uint8_t>(wire::Command::quit))
+      co_return Error{Errc::closed, "quit"};
+
+    const auto* entry = table.find(header.command);
+    const Access access = entry == nullptr ? Access::client : entry->rule.access;
+    if (access != Access::anyone && !session.allowed && !session.peer)
+      co_return Error{Errc::denied, connection.peer() + ": not in allow_hosts"};
+
+    Body body(connection, header);
+    Result<Reply> reply = Error{Errc::invalid_argument, "unknown command"};
+    if (entry != nullptr && access == Access::peer && !session.peer) {
+      reply = Error{Errc::denied, "command is for nodes"};
+    } else if (entry != nullptr && header.body_size > entry->rule.body_max) {
+      reply = Error{Errc::invalid_argument, "body too long"};
+    } else if (entry != nullptr) {
+      if (header.body_size <= options.inline_max) CAIRN_CO_RETURN_IF_ERROR(co_await body.load());
+      reply = co_await entry->function(server, session, body);
+    }
+    CAIRN_CO_TRY(go_on, co_await detail::finish_request(session, body, std::move(reply), options));
+    if (!go_on) co_return Error{Errc::closed, "ended after an error reply"};
+    ++session.requests;
+  }
+}
+
+} // namespace cairn
