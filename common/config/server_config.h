@@ -1,0 +1,89 @@
+// What tracker.conf and storage.conf have in common, and the small types both use.
+#pragma once
+
+#include "common/base/result.h"
+#include "common/base/text.h"
+#include "common/config/host_list.h"
+#include "common/config/options.h"
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cairn::config {
+
+enum class LogLevel : std::uint8_t { error, warn, info, debug };
+enum class LogFormat : std::uint8_t { logfmt, json };
+
+// Space that uploads leave free: bytes, or a share of the whole.
+struct ReservedSpace {
+  bool is_percent = false;
+  double percent = 0;                              // 0 to 100, when is_percent
+  std::uint64_t bytes = std::uint64_t{1024} << 20; // else
+
+  // The bytes to keep free of `total` bytes.
+  std::uint64_t of(std::uint64_t total) const;
+  // "1G", "20%".
+  std::string text() const;
+  friend bool operator==(const ReservedSpace&, const ReservedSpace&) = default;
+};
+
+// "1024MB" or "20%".
+Result<ReservedSpace> parse_reserved_space(std::string_view text);
+
+// A tracker as `tracker_server` names it: one or more addresses (inner and outer) and one port.
+struct TrackerAddress {
+  std::vector<std::string> hosts; // at least one; IPv6 without brackets
+  std::uint16_t port = 22122;
+
+  // The first address.
+  HostPort endpoint() const { return {hosts.front(), port}; }
+  // As it is written: "10.0.0.1,192.168.0.1:22122", "[::1]:22122".
+  std::string text() const;
+  friend bool operator==(const TrackerAddress&, const TrackerAddress&) = default;
+};
+
+// `host[,host2]:port` with names, IPv4, or "[v6,v6]:port". Without a port: 22122.
+Result<TrackerAddress> parse_tracker_address(std::string_view text);
+
+// Members of both daemons. Constant after start.
+struct ServerConfig {
+  std::vector<std::string> bind_addr{"0.0.0.0"}; // numeric addresses to listen on
+  std::uint16_t port = 0;                        // set by the program's aggregate
+  std::vector<std::string> http_bind_addr;       // after loading never empty (bind_addr)
+  std::uint16_t http_port = 0;                   // 0: no HTTP
+  std::filesystem::path base_path;               // state of this node
+
+  HostList allow_hosts;         // who may speak the FastDFS protocol; default: loopback
+  bool allow_strangers = false; // permits `allow_hosts = *`
+  HostList admin_hosts;         // who may see /metrics, /status, console; default: loopback
+
+  std::chrono::seconds connect_timeout{5};
+  std::chrono::seconds network_timeout{60};
+  std::uint32_t max_connections = 65'536;
+  std::uint32_t work_threads = 0; // 0: one per core; see work_thread_count()
+  LogLevel log_level = LogLevel::info;
+  LogFormat log_format = LogFormat::logfmt;
+  std::filesystem::path cluster_secret_file; // empty: none
+
+  // `work_threads`, or the number of cores (1 to kWorkThreadsMax) when that is 0.
+  std::uint32_t work_thread_count() const;
+};
+
+inline constexpr std::uint32_t kWorkThreadsMax = 64;
+
+// Adds the options of ServerConfig (a base of `Config`) to a list.
+template <class Config>
+void add_server_options(OptionList<Config>& list);
+
+// The rules between keys of ServerConfig, and defaults that depend on others: run after apply().
+// `notes` gets a line for what is unusual. `file` begins the error line.
+Status finish_server_config(ServerConfig& config, const std::filesystem::path& file);
+
+// FastDFS keys of both servers that have no effect here.
+std::vector<IgnoredKey> common_ignored_keys();
+
+} // namespace cairn::config

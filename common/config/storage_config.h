@@ -1,0 +1,79 @@
+// storage.conf: what a storage node is told.
+#pragma once
+
+#include "common/config/options.h"
+#include "common/config/server_config.h"
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace cairn::config {
+
+// When an upload is answered.
+enum class Durability : std::uint8_t {
+  durable, // file and log record are on stable storage
+  relaxed, // they are written; the kernel decides when they reach the disk
+};
+
+enum class DistributePath : std::uint8_t { rotate = 0, hash = 1 };
+
+// One `store_path#`.
+struct StorePathConfig {
+  std::filesystem::path path;
+  bool readonly = false; // takes no new files
+};
+
+// The token of the FastDFS nginx module.
+struct HttpToken {
+  bool check = false;
+  std::chrono::seconds ttl{600};
+  std::string secret;              // never logged
+  std::filesystem::path fail_file; // served instead of an error when set
+};
+
+// Constant after start.
+struct StorageConfig : ServerConfig {
+  StorageConfig() {
+    port = 23000;
+    http_port = 8888;
+  }
+
+  std::string group_name;
+  std::uint32_t server_id = 0; // 0: derived from the node's UUID
+  std::string advertise_addr;  // empty: bind_addr, else the local address towards the tracker
+  std::vector<StorePathConfig> store_paths; // 1 to 256
+  std::vector<TrackerAddress> trackers;     // at least one
+  std::uint32_t subdir_count_per_path = 256;
+  DistributePath file_distribute_path_mode = DistributePath::rotate;
+  std::uint32_t file_distribute_rotate_count = 100;
+  std::chrono::seconds heart_beat_interval{1};
+  std::chrono::seconds stat_report_interval{60};
+  std::uint32_t upload_priority = 10;
+  ReservedSpace reserved_storage_space; // what the node keeps free whatever the tracker says
+  Durability durability = Durability::durable;
+  std::uint32_t disk_threads = 4;       // per store path
+  std::uint64_t buff_size = 256 * 1024; // bytes, per connection
+
+  HttpToken http_token;
+  std::string http_default_content_type = "application/octet-stream";
+  std::filesystem::path http_mime_types_filename; // empty: built in
+  std::string http_cache_control = "public, max-age=86400";
+
+  std::uint64_t sync_window_bytes = 16 << 20; // unacknowledged bytes to one peer
+  std::uint64_t sync_batch_bytes = 1 << 20;   // small files sent together
+  std::chrono::seconds tombstone_retention = std::chrono::hours(24 * 90);
+  std::chrono::seconds binlog_retention = std::chrono::hours(24 * 30);
+  std::uint64_t binlog_segment_size = 64 << 20; // bytes
+};
+
+// Reads and checks storage.conf. invalid_argument with one "file:line: …" line, or the error of
+// reading a file.
+Result<Loaded<StorageConfig>> load_storage_config(const std::filesystem::path& path);
+
+// The commented sample, as in conf/storage.conf.
+std::string storage_sample();
+
+} // namespace cairn::config
