@@ -217,7 +217,12 @@ Result<std::chrono::seconds> duration_in(std::string_view value, std::chrono::se
 }
 
 std::filesystem::path absolute_in(const SetContext& context, std::string_view value) {
-  return (context.directory / value).lexically_normal();
+  std::error_code ignored; // fails only without a working directory; the path stays relative
+  const std::filesystem::path given = context.directory / value;
+  const std::filesystem::path absolute = std::filesystem::absolute(given, ignored);
+  std::filesystem::path path = (ignored ? given : absolute).lexically_normal();
+  // "/disk/" and "/disk" are one path.
+  return path.has_filename() || path == path.root_path() ? path : path.parent_path();
 }
 
 std::string bytes_shown(std::uint64_t bytes) {
