@@ -182,6 +182,7 @@ class ServeHttp : public testing::Test {
   void SetUp() override { source_.add(kSmall, content_of(1000)); }
 
   void start() {
+    config_.admin_hosts = config::HostList();
     ASSERT_TRUE(config_.admin_hosts.add(admin_hosts_));
     AdminCallbacks callbacks;
     callbacks.failing_checks = [this] { return failing_; };
@@ -383,7 +384,7 @@ TEST_F(ServeHttp, AmbiguousRequestsAreRefusedAndTheConnectionCloses) {
   for (const auto& [request, status] : cases) {
     Client client(port());
     client.send(request);
-    const Answer answer = client.receive();
+    Answer answer = client.receive();
     EXPECT_EQ(answer.status, status) << request;
     EXPECT_EQ(answer.headers["connection"], "close") << request;
     // The server waits for our end so that its reply is not lost to a reset.
