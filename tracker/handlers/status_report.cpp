@@ -13,7 +13,7 @@ using nlohmann::json;
 
 constexpr std::uint64_t kLagAlarmMs = 300'000;
 
-std::string_view describe(wire::PathState state) {
+std::string_view path_state(wire::PathState state) {
   switch (state) {
     case wire::PathState::ok: return "ok";
     case wire::PathState::read_only: return "read_only";
@@ -22,7 +22,7 @@ std::string_view describe(wire::PathState state) {
   return "unknown";
 }
 
-std::string_view describe(wire::SyncPhase phase) {
+std::string_view sync_phase(wire::SyncPhase phase) {
   switch (phase) {
     case wire::SyncPhase::disconnected: return "disconnected";
     case wire::SyncPhase::bring_up: return "bring_up";
@@ -40,7 +40,7 @@ json node_json(const Node& node, const config::ReservedSpace& reserve) {
                      {"free_bytes", path.free_bytes},
                      {"total_inodes", path.total_inodes},
                      {"free_inodes", path.free_inodes},
-                     {"state", describe(path.state)},
+                     {"state", path_state(path.state)},
                      {"has_room", path_has_room(path, node.report.paths.size(), reserve)}});
   }
   return {{"id", node.fact.id},
@@ -68,7 +68,7 @@ json sync_json(const Node& node, const wire::PeerSync& sync) {
   return {{"group", node.fact.group},
           {"from", node.fact.id},
           {"to", sync.peer_id},
-          {"phase", describe(sync.phase)},
+          {"phase", sync_phase(sync.phase)},
           {"brought_up", sync.brought_up},
           {"acked_seq", sync.acked_seq},
           {"lag_files", sync.backlog_files},

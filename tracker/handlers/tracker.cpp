@@ -18,7 +18,7 @@ constexpr std::chrono::milliseconds kTick{500};
 constexpr std::chrono::seconds kHolderSilentMax{10};
 constexpr std::chrono::seconds kForwardTimeout{5};
 
-spdlog::logger& log() {
+spdlog::logger& logs() {
   static spdlog::logger& one = logger("tracker");
   return one;
 }
@@ -77,10 +77,10 @@ Task<void> Tracker::watch() {
     if (holder_ && turn % 2 == 0) {
       const Status pulled = co_await pull();
       if (!pulled && !complained && !stopping_)
-        log().warn("metadata holder does not answer holder={} error={}",
+        logs().warn("metadata holder does not answer holder={} error={}",
                    config_.metadata_holder->text(), pulled.error().text());
       if (pulled && complained)
-        log().info("metadata holder answers again holder={}", config_.metadata_holder->text());
+        logs().info("metadata holder answers again holder={}", config_.metadata_holder->text());
       complained = !pulled;
     }
     timer.expires_after(kTick);
@@ -141,9 +141,9 @@ Task<void> Tracker::commit_brought_up(MarkBroughtUp command) {
   const Status done = co_await change(std::move(change_of_facts));
   being_marked_.erase(id);
   if (done)
-    log().info("node is active node={}", id);
+    logs().info("node is active node={}", id);
   else
-    log().error("cannot make a node active node={} error={}", id, done.error().text());
+    logs().error("cannot make a node active node={} error={}", id, done.error().text());
 }
 
 bool Tracker::is_ready(std::string* reason) const {
