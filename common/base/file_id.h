@@ -161,7 +161,7 @@ public:
   std::string_view text() const { return {text_.data(), size_}; }
   // "HH/LL/leaf": the path below <store path>/data/ (for trunk-stored files nothing is there).
   std::string_view true_name() const { return text().substr(prefix_size_); }
-  std::string_view leaf() const { return text().substr(prefix_size_ + 6U); }
+  std::string_view leaf() const { return size_ == 0 ? text() : text().substr(prefix_size_ + 6U); }
   // "Mpp/HH/LL/leaf" with an upper-case index: one spelling for one file.
   std::string canonical() const;
 
