@@ -1,0 +1,141 @@
+// The ordered log of this node's changes: checksummed records in segment files, and group commit.
+//
+//   base_path/data/binlog/<first seq, 16 hex digits>.log
+//   record: u32 size | u32 crc32 of the payload | payload (LogRecord)      big-endian
+//
+// A start begins a new range of positions, so that a position lost with an unsynced tail is never
+// given twice.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "common/base/result.h"
+#include "common/net/task.h"
+#include "storage/binlog/record.h"
+
+namespace cairn::storage {
+
+struct BinlogOptions {
+  std::uint64_t segment_size = 64 << 20; // bytes after which a new segment begins
+  bool durable = true;                   // commit() waits for stable storage
+  // Makes the files that the records speak of durable (syncfs of the store paths written to since
+  // the last call). Called by the commit thread before it syncs the log itself.
+  std::function<Status()> sync_files;
+};
+
+class Binlog {
+ public:
+  // Opens or creates the log in `directory`, cuts a torn record off the end of the last segment and
+  // starts the commit thread. Errors: io_error; corrupt (a damaged record that is not the last).
+  static Result<std::unique_ptr<Binlog>> open(std::filesystem::path directory,
+                                              BinlogOptions options);
+  ~Binlog(); // commits what was appended
+
+  // Gives the record its seq, time and running totals, and writes it. Blocks for a write() to the
+  // page cache; any thread. The change it describes must be on disk already (page cache). Errors:
+  // io_error, no_space.
+  Result<std::uint64_t> append(LogRecord& record);
+
+  // Returns when every record up to `seq` and the files they speak of are on stable storage; at
+  // once when not durable. Errors: io_error (a sync failed: the answer must not be success).
+  Task<Status> commit(std::uint64_t seq);
+  // The same for a thread that may block.
+  Status commit_blocking(std::uint64_t seq);
+
+  // Position of the last appended record, 0 when there never was one. Any thread.
+  std::uint64_t end_seq() const { return end_.load(); }
+  // Position up to which records may go to peers. Any thread.
+  std::uint64_t committed_seq() const { return committed_.load(); }
+  // Position before the oldest record kept: a reader can start from here or later.
+  std::uint64_t begin_seq() const;
+  // Running totals at the end (LogRecord::own_files, own_bytes).
+  std::uint64_t own_files() const { return own_files_.load(); }
+  std::uint64_t own_bytes() const { return own_bytes_.load(); }
+
+  // `wake` is called (on the commit thread or an appender's; it must only post) each time
+  // committed_seq() has grown. Answers a number for forget().
+  int on_commit(std::function<void()> wake);
+  void forget(int listener);
+
+  // Removes whole segments whose records are all <= `seq`.
+  void prune(std::uint64_t seq);
+
+  const std::filesystem::path& directory() const { return directory_; }
+
+ private:
+  friend class BinlogReader;
+  struct Waiter {
+    virtual ~Waiter() = default;
+    virtual void done(Status status) = 0;
+    std::uint64_t seq = 0;
+  };
+
+  Binlog(std::filesystem::path directory, BinlogOptions options);
+  Status recover();
+  Status open_segment(std::uint64_t first_seq);
+  void enqueue(std::unique_ptr<Waiter> waiter);
+  void commit_loop();
+  void notify();
+
+  const std::filesystem::path directory_;
+  const BinlogOptions options_;
+
+  mutable std::mutex append_mutex_; // guards fd_, segment_*, segments_, next_seq_
+  int fd_ = -1;
+  std::uint64_t segment_bytes_ = 0;
+  std::map<std::uint64_t, std::filesystem::path> segments_; // by first seq
+  std::uint64_t next_seq_ = 1;
+  std::atomic<std::uint64_t> end_{0};
+  std::atomic<std::uint64_t> own_files_{0};
+  std::atomic<std::uint64_t> own_bytes_{0};
+
+  mutable std::mutex commit_mutex_; // guards waiters_, stopping_, failure_
+  std::condition_variable commit_wake_;
+  std::vector<std::unique_ptr<Waiter>> waiters_;
+  bool stopping_ = false;
+  std::optional<Error> failure_;
+  std::atomic<std::uint64_t> committed_{0};
+  std::thread commit_thread_;
+
+  std::mutex listeners_mutex_; // guards listeners_
+  std::map<int, std::function<void()>> listeners_;
+  int next_listener_ = 1;
+};
+
+// Reads records in order. Not thread-safe; blocks (disk).
+class BinlogReader {
+ public:
+  // Begins after `seq` (0: at the oldest record kept). `binlog` outlives the reader.
+  explicit BinlogReader(Binlog& binlog, std::uint64_t after_seq = 0);
+  ~BinlogReader();
+
+  // The next record up to committed_seq(); nullopt when there is none yet. Errors: not_found (the
+  // records after `after_seq` were pruned: bring the peer up from the catalogue), corrupt (the
+  // reader has moved behind the damage; records in between are lost).
+  Result<std::optional<LogRecord>> next();
+
+  // Position of the last record returned (or what it began with).
+  std::uint64_t position() const { return position_; }
+
+ private:
+  Status open_for(std::uint64_t after_seq);
+
+  Binlog& binlog_;
+  std::uint64_t position_;
+  int fd_ = -1;
+  std::uint64_t segment_ = 0; // first seq of the open segment
+  std::uint64_t offset_ = 0;
+  wire::Bytes buffer_;
+  std::size_t buffer_begin_ = 0;
+  std::uint64_t committed_seen_ = 0;
+};
+
+} // namespace cairn::storage

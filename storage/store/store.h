@@ -1,0 +1,256 @@
+// The files of this node: naming, create, read, change, delete, metadata, on the FastDFS layout
+//   <store path>/data/HH/LL/<name>      and <name>-m for metadata
+// Blocking calls, to be run on the DiskPool of the file's store path (pool()). Each change appends
+// its record to the binlog under the lock of its file, so that the log's order is the disk's order;
+// the caller then waits for Binlog::commit() of the returned position before it answers.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "common/base/file_id.h"
+#include "common/base/result.h"
+#include "common/config/storage_config.h"
+#include "common/net/disk_pool.h"
+#include "storage/binlog/binlog.h"
+#include "storage/store/hybrid_clock.h"
+#include "storage/store/tombstones.h"
+
+namespace cairn::storage {
+
+// An open file descriptor.
+class File {
+ public:
+  File() = default;
+  explicit File(int fd) : fd_(fd) {}
+  File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  File& operator=(File&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~File();
+
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_ = -1;
+};
+
+// A stored file opened for reading.
+struct OpenedFile {
+  File file;
+  std::uint64_t size = 0;
+  std::uint32_t mtime = 0; // unix seconds; for a normal file the time in its name
+};
+
+// A file that is being written and that no reader sees. Its memory is one descriptor; the content
+// goes straight to disk.
+class StagedFile {
+ public:
+  StagedFile() = default;
+  StagedFile(std::uint8_t store_path, File file) : store_path_(store_path), file_(std::move(file)) {}
+
+  // Appends. Errors: no_space, io_error.
+  Status write(wire::View bytes);
+  std::uint64_t size() const { return size_; }
+  // CRC32 of all that was written.
+  std::uint32_t crc32() const { return crc32_; }
+  std::uint8_t store_path() const { return store_path_; }
+  int fd() const { return file_.get(); }
+
+ private:
+  std::uint8_t store_path_ = 0;
+  File file_;
+  std::uint64_t size_ = 0;
+  std::uint32_t crc32_ = 0;
+};
+
+// What an upload asks for.
+struct NewFile {
+  std::uint8_t store_path = 0xFF; // 0xFF: choose_path() decides
+  std::string extension;          // valid, without dot
+  bool appender = false;
+};
+
+// A change that was made: the file's name, and the binlog position to commit.
+struct Change {
+  std::string name;      // remote file name
+  std::uint64_t seq = 0; // 0: nothing had to be done
+};
+
+// Where a change comes from when it is not this node's own.
+struct Origin {
+  std::uint32_t id = 0;    // 0: this node, now
+  std::uint64_t seq = 0;   // position in its binlog, 0 during a bring-up
+  std::uint64_t stamp = 0; // hybrid clock of the change
+  std::uint32_t mtime = 0; // of the file after it
+};
+
+// One store path as it is now.
+struct PathStatus {
+  std::filesystem::path root;
+  wire::PathUsage usage;
+  bool readonly = false;       // by configuration
+  std::uint64_t files = 0;     // created here since start
+  std::string failure;         // why it is read_only or failed
+  std::size_t queued = 0;      // jobs waiting in its pool
+};
+
+class Store {
+ public:
+  // Opens the store paths (creates `data/` where missing) and the tombstones. `node_id` is written
+  // into new names. Errors: one line naming the path and what is wrong with it.
+  static Result<std::unique_ptr<Store>> open(const config::StorageConfig& config);
+  ~Store();
+
+  // Must be called once before any change; `binlog` outlives the store.
+  void attach(Binlog& binlog) { binlog_ = &binlog; }
+  // The numeric storage ID; may change until the first accepted join.
+  void set_node_id(std::uint32_t id) { node_id_ = id; }
+  std::uint32_t node_id() const { return node_id_; }
+
+  std::size_t path_count() const { return paths_.size(); }
+  // Threads of one store path.
+  DiskPool& pool(std::uint8_t store_path) { return *paths_[store_path]->pool; }
+  HybridClock& clock() { return clock_; }
+  Tombstones& tombstones() { return *tombstones_; }
+
+  // --- new files
+
+  // The store path for an upload of `size` bytes: `wanted`, or another one when that is 0xFF,
+  // read-only or full. Errors: invalid_argument (no such path), no_space. Does not block.
+  Result<std::uint8_t> choose_path(std::uint8_t wanted, std::uint64_t size);
+  // Stores a file whose content is in memory, under a new name. Errors: no_space, io_error.
+  Result<Change> create(const NewFile& file, std::uint8_t store_path, wire::View content);
+  // For larger ones: an unnamed file on that path, then publish() gives it a new name.
+  Result<StagedFile> stage(std::uint8_t store_path);
+  Result<Change> publish(const NewFile& file, StagedFile staged);
+  // Gives a file that name: slave files (origin.id 0) and copies from peers. A name with a tombstone
+  // that is not older is not used again: exists. With `replace` a file of that name gives way.
+  // Errors: exists.
+  Result<Change> put(const RemoteName& name, StagedFile staged, const Origin& origin,
+                     bool replace = false);
+  Result<Change> put(const RemoteName& name, wire::View content, const Origin& origin,
+                     bool replace = false);
+  // A second name for `source` (a hard link) with a name made from `extension`, or `name` when it is
+  // given (a copy from a peer). Errors: not_found, invalid_argument (an appender).
+  Result<Change> link(const RemoteName& source, const std::string& extension,
+                      const RemoteName* name, const Origin& origin);
+
+  // --- reading
+
+  // Opens for reading. Errors: not_found (also after a delete), is_directory, corrupt (a normal
+  // file whose size is not the one in its name), io_error.
+  Result<OpenedFile> open_file(const RemoteName& name) const;
+  // The same if it needs no disk at all (path and inode are cached); nullopt: ask open_file() on
+  // the pool. Does not block.
+  std::optional<Result<OpenedFile>> open_cached(const RemoteName& name) const;
+  bool exists(const RemoteName& name) const;
+  // CRC32 of the content: for a normal file from the name unless `read`, else by reading.
+  Result<std::uint32_t> content_crc32(const RemoteName& name, bool read) const;
+  // Canonical metadata text. Errors: not_found (no file, or no metadata).
+  Result<std::string> get_metadata(const RemoteName& name) const;
+  // Stamp of the metadata, 0 when there never was any.
+  std::uint64_t metadata_stamp(const RemoteName& name) const;
+
+  // --- changes
+
+  // Appender files only (invalid_argument otherwise). Errors: not_found, no_space, io_error. A
+  // change of nothing answers seq 0.
+  Result<Change> append(const RemoteName& name, wire::View content);
+  Result<Change> append(const RemoteName& name, const StagedFile& content);
+  Result<Change> modify(const RemoteName& name, std::uint64_t offset, wire::View content);
+  Result<Change> modify(const RemoteName& name, std::uint64_t offset, const StagedFile& content);
+  Result<Change> truncate(const RemoteName& name, std::uint64_t size);
+  // Turns an appender file into a normal one with a new name; its metadata moves along.
+  Result<Change> regenerate(const RemoteName& name);
+  // Deletes file and metadata and leaves a tombstone. With `force` a tombstone is left although no
+  // file is here (it is at another node, or on its way). Errors: not_found.
+  Result<Change> remove(const RemoteName& name, const Origin& origin, bool force = false);
+  // `text` is in FastDFS form, not yet canonical. `merge`: union with what is there. With an origin
+  // the text replaces what is there if its stamp is higher. Errors: not_found (no such file).
+  Result<Change> set_metadata(const RemoteName& name, std::string_view text, bool merge,
+                              const Origin& origin);
+  // From a peer: writes `content` at `offset` and sets the size. Errors: not_found.
+  Result<Change> apply_range(const RemoteName& name, std::uint64_t offset, wire::View content,
+                             std::uint64_t total_size, const Origin& origin);
+  // From a peer: renames. Errors: not_found (the former name is not here; exists counts as done).
+  Result<Change> apply_rename(const RemoteName& from, const RemoteName& to, const Origin& origin);
+
+  // --- condition
+
+  // Reads free space and inodes of every path, and lets a failed one back in when it works again.
+  // Called every second.
+  void refresh_usage();
+  std::vector<PathStatus> status() const;
+  // For the binlog: syncfs of every path that was written to since the last call.
+  Status sync_files();
+  // Removes what a crash left: temporary files; files whose size is not the one in their name and
+  // that no record speaks of. Blocks; before serving.
+  void sweep();
+
+ private:
+  struct Path {
+    std::filesystem::path root;
+    int data_fd = -1; // of root/data
+    bool readonly = false;
+    std::unique_ptr<DiskPool> pool;
+    std::atomic<std::uint64_t> directory_turn{0}; // new files so far, plus a random start
+    std::atomic<std::uint64_t> total_bytes{0}, free_bytes{0}, total_inodes{0}, free_inodes{0};
+    std::atomic<std::uint64_t> files{0};
+    std::atomic<std::uint8_t> state{0}; // wire::PathState
+    std::atomic<bool> dirty{false};     // written to since the last sync
+    mutable std::mutex failure_mutex;   // guards failure
+    std::string failure;
+  };
+  struct Directory {
+    std::uint8_t high;
+    std::uint8_t low;
+  };
+
+  explicit Store(const config::StorageConfig& config);
+
+  Path& path_of(const RemoteName& name) { return *paths_[name.store_path()]; }
+  const Path& path_of(const RemoteName& name) const { return *paths_[name.store_path()]; }
+  Status check(const RemoteName& name) const; // the store path exists
+  Directory next_directory(Path& path);
+  bool has_room(const Path& path, std::uint64_t size) const;
+  std::mutex& lock_of(const RemoteName& name) const;
+  Result<File> create_under(Path& path, const std::string& true_name);
+  Status link_under(Path& path, int fd, const std::string& true_name);
+  Status make_directory(Path& path, std::string_view true_name);
+  Result<std::uint64_t> log(LogRecord record, const Origin& origin);
+  // Notes a failed system call on a path: an error of the disk makes the path read-only.
+  Error fail(Path& path, std::string_view what, int error);
+  Result<std::string> new_name(std::uint8_t store_path, Directory directory, FileKind kind,
+                               std::uint64_t size, std::uint32_t crc32, std::uint32_t time,
+                               const std::string& extension) const;
+  Result<Change> put_linked(const RemoteName& name, int fd, std::uint64_t size,
+                            std::uint32_t crc32, const Origin& origin, bool replace);
+  Result<Change> write_range(const RemoteName& name, std::optional<std::uint64_t> offset,
+                             wire::View content, const StagedFile* staged);
+  Result<OpenedFile> finish_open(const RemoteName& name, File file) const;
+
+  const config::StorageConfig& config_;
+  std::vector<std::unique_ptr<Path>> paths_;
+  std::unique_ptr<Tombstones> tombstones_;
+  Binlog* binlog_ = nullptr;
+  std::atomic<std::uint32_t> node_id_{0};
+  std::atomic<std::uint32_t> path_turn_{0};
+  HybridClock clock_;
+  // One lock per file would be millions; names are spread over these.
+  mutable std::array<std::mutex, 256> locks_;
+};
+
+// FastDFS metadata text in canonical form: records sorted by name, names cut to 64 and values to 256
+// bytes, records without separator dropped, later ones winning. With `base` the union of both.
+std::string canonical_metadata(std::string_view text, std::string_view base = {});
+
+} // namespace cairn::storage
