@@ -1,5 +1,5 @@
 # How tests that are programs of their own are registered. ./test decides by label what runs where.
-find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)
+find_package(Python3 3.11 REQUIRED COMPONENTS Interpreter)
 
 # cairn_python_test(NAME LABELS label … [TIMEOUT seconds] [SERIAL] [ENVIRONMENT K=V …]
 #                   SCRIPT file [ARGUMENTS …])
