@@ -159,9 +159,10 @@ public:
 
   // As it was given.
   std::string_view text() const { return {text_.data(), size_}; }
-  // "HH/LL/leaf": the path below <store path>/data/ (for trunk-stored files nothing is there).
+  // "HH/LL/leaf": the path below <store path>/data/ (for trunk-stored files nothing is there). A NUL
+  // follows it in memory, so its data() is a C string for system calls.
   std::string_view true_name() const { return text().substr(prefix_size_); }
-  std::string_view leaf() const { return text().substr(prefix_size_ + 6U); }
+  std::string_view leaf() const { return size_ == 0 ? text() : text().substr(prefix_size_ + 6U); }
   // "Mpp/HH/LL/leaf" with an upper-case index: one spelling for one file.
   std::string canonical() const;
 
@@ -188,7 +189,7 @@ public:
 private:
   friend Result<RemoteName> parse_remote_name(std::string_view text);
 
-  std::array<char, kRemoteNameMax> text_{};
+  std::array<char, kRemoteNameMax + 1> text_{}; // always ends in NUL
   std::uint8_t size_ = 0;
   std::uint8_t prefix_size_ = 0; // 4 for "M00/", else 0
   std::uint8_t store_path_ = 0;

@@ -42,6 +42,9 @@ struct ConfFile {
 
 inline constexpr int kIncludeDepthMax = 8;
 
+// A whole text file of at most 1 MiB (else invalid_argument); the errno of a failed open or read.
+Result<std::string> read_text_file(const std::filesystem::path& path);
+
 // Reads `path`. Lines with `key` and no `=`, NUL bytes, unfinished sections, includes deeper than
 // kIncludeDepthMax or in a loop, and files over 1 MiB are invalid_argument with "file:line: what";
 // an unreadable file is the errno of open (for an include with the including line).

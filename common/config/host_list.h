@@ -5,6 +5,7 @@
 #include "common/base/result.h"
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -62,5 +63,8 @@ private:
   std::vector<std::string> names_;
   std::vector<std::string> entries_;
 };
+
+// 127.0.0.0/8 and ::1: the default of every list.
+HostList loopback_hosts();
 
 } // namespace cairn::config

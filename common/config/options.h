@@ -42,20 +42,23 @@ struct Option {
   std::string help; // one or two sentences for the sample
   bool repeatable = false;
   bool required = false;
+  bool hidden = false;  // not in the sample: a FastDFS spelling of something else
   bool heading = false; // `help` is a heading of the sample; nothing else counts
 
   // Stores `value`, which is not empty. `index` is the number in place of '#', else 0.
   std::function<Status(void* config, std::string_view value, int index, const SetContext&)> set;
   // The current value as it would be written; empty when there is none.
   std::function<std::string(const void* config)> show;
-  // What the sample shows for an option that has no default ("group1").
+  // Repeatable options with a default: empties the member before the first value.
+  std::function<void(void* config)> clear;
+  // What the sample shows, not commented out, for an option without a good default ("group1").
   std::string example;
 };
 
 // Keys that are known from FastDFS and have no effect here.
 struct IgnoredKey {
-  std::string_view key;  // with '#' for a number; "section.key" for one in a section
-  std::string_view note; // why it is not needed; ends the note line
+  std::string key;  // with '#' for a number; "section.key" for one in a section
+  std::string note; // why it is not needed; ends the note line
 };
 
 // Applies `file` to `config`. Keys without a value keep the default (FastDFS samples have such
@@ -73,8 +76,8 @@ Status apply(const ConfFile& file, const std::filesystem::path& name,
 std::string sample_text(std::string_view introduction, std::span<const Option> options,
                         const void* defaults);
 
-// Builds the list of one aggregate. Every function adds one option and returns it, for the few
-// that need `.required = true` or an example.
+// Builds the list of one aggregate. Every function adds one option and returns it (until the next
+// one is added), for the few that need `.required = true` or an example.
 template <class Config>
 class OptionList {
 public:
@@ -85,8 +88,8 @@ public:
   Option& flag(std::string key, bool Config::*member, std::string help);
 
   // A whole number from `min` to `max`; `unit` may be empty.
-  template <class T>
-  Option& integer(std::string key, T Config::*member, std::uint64_t min, std::uint64_t max,
+  template <class T, class Base>
+  Option& integer(std::string key, T Base::*member, std::uint64_t min, std::uint64_t max,
                   std::string unit, std::string help);
 
   // Bytes, with suffixes K M G T.
@@ -104,8 +107,8 @@ public:
   Option& path(std::string key, std::filesystem::path Config::*member, std::string help);
 
   // One of a few words; a value may have several spellings, the first is the one shown.
-  template <class E>
-  Option& choice(std::string key, E Config::*member, std::vector<std::pair<std::string, E>> words,
+  template <class E, class Base>
+  Option& choice(std::string key, E Base::*member, std::vector<std::pair<std::string, E>> words,
                  std::string help);
 
   // Anything else: `set` is called as set(Config&, value) -> Status, `show` as
@@ -125,17 +128,22 @@ private:
   std::vector<Option> options_;
 };
 
-// Reads `path` into a Config: apply() over read_conf_file(). Rules between keys are the caller's.
-template <class Config>
+// "file:line: KEY: what" for the last value of `key` in `file`, or "NAME: KEY: what" when it has
+// none: the error of a rule between keys.
+Error error_at(const ConfFile& file, const std::filesystem::path& name, std::string_view key,
+               const std::string& what);
+
+// Reads `path` into a Config: apply() over read_conf_file(), then `finish(loaded, file)` -> Status
+// for defaults and rules that involve several keys.
+template <class Config, class Finish>
 Result<Loaded<Config>> load(const std::filesystem::path& path, const OptionList<Config>& list,
-                            std::span<const IgnoredKey> ignored) {
+                            std::span<const IgnoredKey> ignored, Finish finish) {
   CAIRN_TRY(file, read_conf_file(path));
   Loaded<Config> loaded{Config{}, {}, path};
   CAIRN_RETURN_IF_ERROR(apply(file, path, list.options(), ignored, &loaded.config, loaded.notes));
+  CAIRN_RETURN_IF_ERROR(finish(loaded, file));
   return loaded;
 }
-
-// --- the templates ------------------------------------------------------------------------------
 
 namespace detail {
 // Value parsers with the range in the message; see options.cpp.
@@ -197,8 +205,8 @@ Option& OptionList<Config>::custom(std::string key, std::string form, std::strin
 }
 
 template <class Config>
-template <class T>
-Option& OptionList<Config>::integer(std::string key, T Config::*member, std::uint64_t min,
+template <class T, class Base>
+Option& OptionList<Config>::integer(std::string key, T Base::*member, std::uint64_t min,
                                     std::uint64_t max, std::string unit, std::string help) {
   CAIRN_ASSERT(max <= std::uint64_t{std::numeric_limits<T>::max()});
   return custom(
@@ -276,8 +284,8 @@ Option& OptionList<Config>::path(std::string key, std::filesystem::path Config::
 }
 
 template <class Config>
-template <class E>
-Option& OptionList<Config>::choice(std::string key, E Config::*member,
+template <class E, class Base>
+Option& OptionList<Config>::choice(std::string key, E Base::*member,
                                    std::vector<std::pair<std::string, E>> words, std::string help) {
   std::string form;
   for (std::size_t i = 0; i < words.size(); ++i) {

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +35,15 @@ struct ReservedSpace {
 // "1024MB" or "20%".
 Result<ReservedSpace> parse_reserved_space(std::string_view text);
 
+// One or more addresses of one machine, and a port if one is written.
+struct Addresses {
+  std::vector<std::string> hosts; // at least one; IPv6 without brackets
+  std::optional<std::uint16_t> port;
+};
+
+// `host[,host2][:port]`, IPv6 as "[v6]:port" or "[v6,v6]:port".
+Result<Addresses> parse_addresses(std::string_view text);
+
 // A tracker as `tracker_server` names it: one or more addresses (inner and outer) and one port.
 struct TrackerAddress {
   std::vector<std::string> hosts; // at least one; IPv6 without brackets
@@ -57,9 +67,9 @@ struct ServerConfig {
   std::uint16_t http_port = 0;                   // 0: no HTTP
   std::filesystem::path base_path;               // state of this node
 
-  HostList allow_hosts;         // who may speak the FastDFS protocol; default: loopback
-  bool allow_strangers = false; // permits `allow_hosts = *`
-  HostList admin_hosts;         // who may see /metrics, /status, console; default: loopback
+  HostList allow_hosts = loopback_hosts(); // who may speak the FastDFS protocol
+  bool allow_strangers = false;            // permits `allow_hosts = *`
+  HostList admin_hosts = loopback_hosts(); // who may see /metrics, /status, console
 
   std::chrono::seconds connect_timeout{5};
   std::chrono::seconds network_timeout{60};
@@ -75,13 +85,10 @@ struct ServerConfig {
 
 inline constexpr std::uint32_t kWorkThreadsMax = 64;
 
-// Adds the options of ServerConfig (a base of `Config`) to a list.
-template <class Config>
-void add_server_options(OptionList<Config>& list);
-
-// The rules between keys of ServerConfig, and defaults that depend on others: run after apply().
-// `notes` gets a line for what is unusual. `file` begins the error line.
-Status finish_server_config(ServerConfig& config, const std::filesystem::path& file);
+// The rules between keys of ServerConfig, and defaults that depend on others: for load(). `name` is
+// the file that was read.
+Status finish_server_config(ServerConfig& config, const ConfFile& file,
+                            const std::filesystem::path& name);
 
 // FastDFS keys of both servers that have no effect here.
 std::vector<IgnoredKey> common_ignored_keys();

@@ -44,6 +44,7 @@ struct StorageConfig : ServerConfig {
   std::string group_name;
   std::uint32_t server_id = 0; // 0: derived from the node's UUID
   std::string advertise_addr;  // empty: bind_addr, else the local address towards the tracker
+  std::uint32_t store_path_count = 0;       // as written; after loading store_paths.size()
   std::vector<StorePathConfig> store_paths; // 1 to 256
   std::vector<TrackerAddress> trackers;     // at least one
   std::uint32_t subdir_count_per_path = 256;

@@ -50,6 +50,7 @@ struct TrackerConfig : ServerConfig {
 
   std::optional<HostPort> metadata_holder; // key `metadata`; nullopt: this tracker holds it
   std::string tracker_id;                  // empty: derived from the address
+  bool use_storage_id = false;             // only: storage_ids_filename has to exist
   std::filesystem::path storage_ids_filename;
   std::vector<StorageIdEntry> storage_ids; // read from storage_ids_filename
 };

@@ -3,8 +3,8 @@
 //   base_path/data/binlog/<first seq, 16 hex digits>.log
 //   record: u32 size | u32 crc32 of the payload | payload (LogRecord)      big-endian
 //
-// A start begins a new range of positions, so that a position lost with an unsynced tail is never
-// given twice.
+// A position is a 32-bit number of the start that gave it (base_path/data/binlog/start, durable
+// before use) and a 32-bit counter: one that was lost with an unsynced tail is never given twice.
 #pragma once
 
 #include <atomic>
@@ -81,6 +81,7 @@ class Binlog {
   Binlog(std::filesystem::path directory, BinlogOptions options);
   Status recover();
   Status open_segment(std::uint64_t first_seq);
+  Status sync_log();
   void enqueue(std::unique_ptr<Waiter> waiter);
   void commit_loop();
   void notify();
@@ -88,8 +89,9 @@ class Binlog {
   const std::filesystem::path directory_;
   const BinlogOptions options_;
 
-  mutable std::mutex append_mutex_; // guards fd_, segment_*, segments_, next_seq_
+  mutable std::mutex append_mutex_; // guards fd_, retired_, segment_bytes_, segments_, next_seq_
   int fd_ = -1;
+  std::vector<int> retired_; // descriptors of full segments, closed after the next sync
   std::uint64_t segment_bytes_ = 0;
   std::map<std::uint64_t, std::filesystem::path> segments_; // by first seq
   std::uint64_t next_seq_ = 1;
@@ -97,11 +99,10 @@ class Binlog {
   std::atomic<std::uint64_t> own_files_{0};
   std::atomic<std::uint64_t> own_bytes_{0};
 
-  mutable std::mutex commit_mutex_; // guards waiters_, stopping_, failure_
+  mutable std::mutex commit_mutex_; // guards waiters_ and stopping_
   std::condition_variable commit_wake_;
   std::vector<std::unique_ptr<Waiter>> waiters_;
   bool stopping_ = false;
-  std::optional<Error> failure_;
   std::atomic<std::uint64_t> committed_{0};
   std::thread commit_thread_;
 

@@ -105,10 +105,10 @@ struct PathStatus {
 
 class Store {
  public:
-  // Opens the store paths (creates `data/` where missing) and the tombstones. `node_id` is written
-  // into new names. Errors: one line naming the path and what is wrong with it.
+  // Opens the store paths (creates `data/` where missing) and the tombstones; `config` outlives the
+  // store. Errors: one line naming the path and what is wrong with it.
   static Result<std::unique_ptr<Store>> open(const config::StorageConfig& config);
-  ~Store();
+  ~Store(); // finishes what is queued in the pools
 
   // Must be called once before any change; `binlog` outlives the store.
   void attach(Binlog& binlog) { binlog_ = &binlog; }
@@ -192,8 +192,7 @@ class Store {
   std::vector<PathStatus> status() const;
   // For the binlog: syncfs of every path that was written to since the last call.
   Status sync_files();
-  // Removes what a crash left: temporary files; files whose size is not the one in their name and
-  // that no record speaks of. Blocks; before serving.
+  // Removes the temporary files that a crash left. Blocks; before serving.
   void sweep();
 
  private:
@@ -223,17 +222,23 @@ class Store {
   Directory next_directory(Path& path);
   bool has_room(const Path& path, std::uint64_t size) const;
   std::mutex& lock_of(const RemoteName& name) const;
-  Result<File> create_under(Path& path, const std::string& true_name);
+  Result<File> unnamed(Path& path);
   Status link_under(Path& path, int fd, const std::string& true_name);
+  Status replace_under(Path& path, int fd, const std::string& true_name);
   Status make_directory(Path& path, std::string_view true_name);
   Result<std::uint64_t> log(LogRecord record, const Origin& origin);
-  // Notes a failed system call on a path: an error of the disk makes the path read-only.
-  Error fail(Path& path, std::string_view what, int error);
-  Result<std::string> new_name(std::uint8_t store_path, Directory directory, FileKind kind,
-                               std::uint64_t size, std::uint32_t crc32, std::uint32_t time,
-                               const std::string& extension) const;
-  Result<Change> put_linked(const RemoteName& name, int fd, std::uint64_t size,
-                            std::uint32_t crc32, const Origin& origin, bool replace);
+  // Notes a failure on a path and gives it back: an error of the disk makes the path read-only, a
+  // full one takes no more until its free space is read again.
+  Error fail(Path& path, Error error);
+  Error fail(Path& path, std::string_view what, int error) {
+    return fail(path, errno_error(what, error));
+  }
+  std::string new_name(std::uint8_t store_path, Directory directory, FileKind kind,
+                       std::uint64_t size, std::uint32_t crc32, std::uint32_t time,
+                       const std::string& extension) const;
+  Result<Change> log_new(Path& path, std::string name, std::uint64_t size, std::uint32_t crc32,
+                         std::uint32_t time);
+  Result<File> open_appender(const RemoteName& name) const;
   Result<Change> write_range(const RemoteName& name, std::optional<std::uint64_t> offset,
                              wire::View content, const StagedFile* staged);
   Result<OpenedFile> finish_open(const RemoteName& name, File file) const;

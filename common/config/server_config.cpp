@@ -1,0 +1,159 @@
+// What both daemons' configurations share.
+#include "common/config/server_config.h"
+
+#include "common/config/server_options.h"
+
+#include <algorithm>
+#include <cmath>
+#include <thread>
+
+namespace cairn::config {
+
+std::uint64_t ReservedSpace::of(std::uint64_t total) const {
+  if (!is_percent) return bytes;
+  return static_cast<std::uint64_t>(std::floor(static_cast<double>(total) * (percent / 100)));
+}
+
+std::string ReservedSpace::text() const {
+  if (!is_percent) return format_size(bytes);
+  std::string text = std::to_string(percent); // six decimals
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text + "%";
+}
+
+Result<ReservedSpace> parse_reserved_space(std::string_view text) {
+  ReservedSpace reserved;
+  if (!text.empty() && text.back() == '%') {
+    CAIRN_TRY(percent, parse_percent(text));
+    reserved.is_percent = true;
+    reserved.percent = percent;
+    return reserved;
+  }
+  CAIRN_TRY(bytes, parse_size(text));
+  reserved.bytes = bytes;
+  return reserved;
+}
+
+Result<Addresses> parse_addresses(std::string_view text) {
+  Addresses result;
+  std::string_view list = text;
+  std::string_view port;
+  const bool brackets = !text.empty() && text.front() == '[';
+  if (brackets) {
+    const std::size_t close = text.find(']');
+    if (close == std::string_view::npos) {
+      return Error{Errc::invalid_argument, "'" + std::string(text) + "' has '[' without ']'"};
+    }
+    list = text.substr(1, close - 1);
+    port = text.substr(close + 1);
+  } else if (const std::size_t colon = text.find(':');
+             colon != std::string_view::npos && colon == text.rfind(':')) {
+    list = text.substr(0, colon);
+    port = text.substr(colon);
+  }
+  for (const std::string_view raw : split(list, ',')) {
+    const std::string_view host = trim(raw);
+    // Parsed with a port of its own, so that only the host is judged.
+    CAIRN_TRY(parsed, parse_host_port(host, 1));
+    if (parsed.host != host) {
+      return Error{Errc::invalid_argument, "'" + std::string(text) + "' is not HOST[,HOST]:PORT"};
+    }
+    result.hosts.push_back(std::move(parsed.host));
+  }
+  if (!port.empty()) {
+    CAIRN_TRY(parsed, parse_host_port("h" + std::string(port)));
+    result.port = parsed.port;
+  }
+  return result;
+}
+
+std::string TrackerAddress::text() const {
+  std::string list;
+  bool v6 = false;
+  for (const std::string& host : hosts) {
+    list += (list.empty() ? "" : ",") + host;
+    v6 |= host.find(':') != std::string::npos;
+  }
+  return (v6 ? "[" + list + "]" : list) + ":" + std::to_string(port);
+}
+
+Result<TrackerAddress> parse_tracker_address(std::string_view text) {
+  CAIRN_TRY(addresses, parse_addresses(text));
+  return TrackerAddress{std::move(addresses.hosts), addresses.port.value_or(22122)};
+}
+
+std::uint32_t ServerConfig::work_thread_count() const {
+  const std::uint32_t wanted =
+      work_threads != 0 ? work_threads : std::thread::hardware_concurrency();
+  return std::clamp<std::uint32_t>(wanted, 1, kWorkThreadsMax);
+}
+
+Status add_bind_addresses(std::vector<std::string>& addresses, std::string_view value) {
+  for (const std::string_view raw : split(value, ',')) {
+    const std::string_view address = trim(raw);
+    if (!is_ip_address(address)) {
+      return Error{Errc::invalid_argument,
+                   "'" + std::string(address) + "' is not a numeric address"};
+    }
+    addresses.emplace_back(address);
+  }
+  return {};
+}
+
+Status finish_server_config(ServerConfig& config, const ConfFile& file,
+                            const std::filesystem::path& name) {
+  if (config.allow_hosts.everybody() && !config.allow_strangers) {
+    return error_at(file, name, "allow_hosts",
+                    "'*' lets everybody write and delete; name the networks of your clients, or "
+                    "set allow_strangers = on");
+  }
+  if (config.http_bind_addr.empty()) config.http_bind_addr = config.bind_addr;
+  return {};
+}
+
+std::vector<IgnoredKey> common_ignored_keys() {
+  const std::string io = "Cairn has its own network threads";
+  const std::string unit = "the service manager does it";
+  const std::string log = "logs go to standard error";
+  std::vector<IgnoredKey> keys{
+      {"address_family", "the addresses in bind_addr decide"},
+      {"use_io_uring", io},
+      {"use_send_zc", io},
+      {"accept_threads", io},
+      {"thread_stack_size", io},
+      {"run_by_group", unit},
+      {"run_by_user", unit},
+      {"use_connection_pool", "connections between nodes are always kept"},
+      {"connection_pool_max_idle_time", "connections between nodes are always kept"},
+      {"sync_log_buff_interval", log},
+      {"if_alias_prefix", "addresses are written, never guessed"},
+      // FastDFS 4 to 6.10.
+      {"rotate_error_log", log},
+      {"error_log_rotate_time", log},
+      {"compress_old_error_log", log},
+      {"compress_error_log_days_before", log},
+      {"rotate_error_log_size", log},
+      {"use_access_log", log},
+      {"rotate_access_log", log},
+      {"access_log_rotate_time", log},
+      {"compress_old_access_log", log},
+      {"compress_access_log_days_before", log},
+      {"rotate_access_log_size", log},
+  };
+  for (const char* key : {"rotate_everyday", "rotate_time", "compress_old", "compress_days_before",
+                          "rotate_on_size", "keep_days", "delete_old_time"}) {
+    const std::string full = std::string("log_file_") + key;
+    keys.push_back({full, log});
+    for (const char* section : {"error-log.", "access-log."}) {
+      keys.push_back({section + full, log});
+      keys.push_back({std::string(section) + key, log});
+    }
+  }
+  for (const char* key : {"enabled", "time_precision", "time_used_precision"}) {
+    keys.push_back({std::string("access-log.") + key, log});
+  }
+  return keys;
+}
+
+} // namespace cairn::config

@@ -1,0 +1,143 @@
+// The options tracker.conf and storage.conf share; included only by the two lists.
+#pragma once
+
+#include "common/config/options.h"
+#include "common/config/server_config.h"
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace cairn::config {
+
+inline std::string joined(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
+  return text;
+}
+
+// Adds the numeric addresses of a comma list to `addresses`.
+Status add_bind_addresses(std::vector<std::string>& addresses, std::string_view value);
+
+// A repeatable list of addresses to listen on.
+template <class Config>
+void bind_option(OptionList<Config>& list, std::string key,
+                 std::vector<std::string> ServerConfig::*member, std::string help) {
+  Option& option = list.custom(
+      std::move(key), "addresses, separated by commas", std::move(help),
+      [member](Config& config, std::string_view value) {
+        return add_bind_addresses(config.*member, value);
+      },
+      [member](const Config& config) { return joined(config.*member); });
+  option.repeatable = true;
+  option.clear = [member](void* config) { (static_cast<Config*>(config)->*member).clear(); };
+}
+
+// A repeatable HostList, whose default the first value replaces.
+template <class Config>
+void hosts_option(OptionList<Config>& list, std::string key, HostList ServerConfig::*member,
+                  std::string help) {
+  Option& option = list.custom(
+      std::move(key), "addresses, networks, ranges, names, separated by commas", std::move(help),
+      [member](Config& config, std::string_view value) { return (config.*member).add(value); },
+      [member](const Config& config) { return joined((config.*member).entries()); });
+  option.repeatable = true;
+  option.clear = [member](void* config) { static_cast<Config*>(config)->*member = HostList(); };
+}
+
+// "error" and so on; the eight syslog names of FastDFS are accepted.
+template <class Config>
+void log_level_option(OptionList<Config>& list) {
+  list.choice("log_level", &Config::log_level,
+              {{"error", LogLevel::error},
+               {"warn", LogLevel::warn},
+               {"info", LogLevel::info},
+               {"debug", LogLevel::debug},
+               {"emerg", LogLevel::error},
+               {"alert", LogLevel::error},
+               {"crit", LogLevel::error},
+               {"warning", LogLevel::warn},
+               {"notice", LogLevel::info}},
+              "Least important lines that are logged.");
+}
+
+// A required, repeatable list of trackers in member `trackers`.
+template <class Config>
+void trackers_option(OptionList<Config>& list) {
+  Option& option = list.custom(
+      "tracker_server", "HOST[,HOST]:PORT, port 22122 if absent",
+      "A tracker; name every one. Two hosts are two addresses of the same machine.",
+      [](Config& config, std::string_view value) -> Status {
+        CAIRN_TRY(address, parse_tracker_address(value));
+        config.trackers.push_back(std::move(address));
+        return {};
+      },
+      [](const Config&) { return std::string(); });
+  option.repeatable = true;
+  option.required = true;
+  option.example = "127.0.0.1:22122";
+}
+
+template <class Config>
+void reserved_space_option(OptionList<Config>& list, std::string help) {
+  list.custom(
+      "reserved_storage_space", "bytes, or percent of the disk", std::move(help),
+      [](Config& config, std::string_view value) -> Status {
+        CAIRN_TRY(reserved, parse_reserved_space(value));
+        config.reserved_storage_space = reserved;
+        return {};
+      },
+      [](const Config& config) { return config.reserved_storage_space.text(); });
+}
+
+// Adds all options of ServerConfig but reserved space.
+template <class Config>
+void add_server_options(OptionList<Config>& list, std::string base_path_example) {
+  list.heading("Network");
+  bind_option(list, "bind_addr", &ServerConfig::bind_addr,
+              "Numeric addresses to listen on; 0.0.0.0 is every IPv4 address, :: every IPv6 one. "
+              "Who may connect is a matter of allow_hosts.");
+  list.integer("port", &Config::port, 1, 65'535, "",
+               "TCP port of the FastDFS and Cairn protocols.");
+  bind_option(list, "http_bind_addr", &ServerConfig::http_bind_addr,
+              "Numeric addresses for HTTP. Default: those of bind_addr.");
+  list.integer("http_port", &Config::http_port, 0, 65'535, "", "TCP port of HTTP; 0: no HTTP.");
+  hosts_option(list, "allow_hosts", &ServerConfig::allow_hosts,
+               "Who may use the FastDFS protocol, which knows no passwords: 10.0.0.1, 10.0.0.0/8, "
+               "fd00::/8, 10.0.1.[1-15,20], web[01-08].example. Everybody (*) needs "
+               "allow_strangers = on beside it.");
+  list.flag("allow_strangers", &Config::allow_strangers,
+            "Permits allow_hosts = *: everybody who reaches the port may write and delete.");
+  hosts_option(list, "admin_hosts", &ServerConfig::admin_hosts,
+               "Who may see /metrics, /status and the console.");
+  list.duration("connect_timeout", &Config::connect_timeout, std::chrono::seconds(1),
+                std::chrono::hours(1), "Longest time to connect to another node.");
+  list.duration("network_timeout", &Config::network_timeout, std::chrono::seconds(1),
+                std::chrono::hours(1), "Longest time to wait for bytes once a message has begun.");
+  list.integer("max_connections", &Config::max_connections, 1, 10'000'000, "connections",
+               "More are refused.");
+  list.integer("work_threads", &Config::work_threads, 0, 1024, "threads",
+               "Network threads; 0: one per core. At most 64 are started.");
+
+  list.heading("This node");
+  Option& base_path =
+      list.path("base_path", &Config::base_path, "Directory of this node's own state.");
+  base_path.required = true;
+  base_path.example = std::move(base_path_example);
+  Option& disabled = list.custom(
+      "disabled", "off", "FastDFS: refuse to start.",
+      [](Config&, std::string_view value) -> Status {
+        CAIRN_TRY(on, parse_bool(value));
+        if (on) return Error{Errc::invalid_argument, "this configuration is switched off"};
+        return {};
+      },
+      [](const Config&) { return std::string("off"); });
+  disabled.hidden = true;
+  log_level_option(list);
+  list.choice("log_format", &Config::log_format,
+              {{"logfmt", LogFormat::logfmt}, {"json", LogFormat::json}}, "Form of log lines.");
+  list.path("cluster_secret_file", &Config::cluster_secret_file,
+            "File (mode 0600) with the secret by which nodes know each other.");
+}
+
+} // namespace cairn::config

@@ -1,0 +1,289 @@
+// New files: names, staging and publishing.
+#include "storage/store/store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <ctime>
+
+#include "common/base/crc32.h"
+#include "common/base/text.h"
+
+namespace cairn::storage {
+
+namespace {
+
+// Creation stamp of a name that may be used again after a delete (slaves).
+constexpr const char* kXattr = "user.cairn";
+
+// A name has 23 random bits and three random digits beside second, size and CRC32: the same name
+// twice means the same content in the same second, and a new draw settles it.
+constexpr int kNameAttempts = 10;
+
+Status write_all(int fd, wire::View bytes, std::uint64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t count =
+        ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      return errno_error("write", errno);
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(count));
+    offset += static_cast<std::uint64_t>(count);
+  }
+  return Status();
+}
+
+} // namespace
+
+File::~File() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Status StagedFile::write(wire::View bytes) {
+  CAIRN_RETURN_IF_ERROR(write_all(file_.get(), bytes, size_));
+  crc32_ = cairn::crc32(crc32_, bytes);
+  size_ += bytes.size();
+  return Status();
+}
+
+std::mutex& Store::lock_of(const RemoteName& name) const {
+  const std::size_t hash = std::hash<std::string_view>()(name.true_name());
+  return locks_[(hash ^ name.store_path()) % locks_.size()];
+}
+
+Status Store::make_directory(Path& path, std::string_view true_name) {
+  const std::string high(true_name.substr(0, 2));
+  const std::string low(true_name.substr(0, 5));
+  for (const auto& directory : {high, low})
+    if (::mkdirat(path.data_fd, directory.c_str(), 0755) != 0 && errno != EEXIST)
+      return fail(path, "mkdir " + directory, errno);
+  return Status();
+}
+
+Result<File> Store::unnamed(Path& path) {
+  File file(::openat(path.data_fd, ".tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0644));
+  if (!file) return fail(path, "create a file in " + path.root.string(), errno);
+  return file;
+}
+
+Status Store::link_under(Path& path, int fd, const std::string& true_name) {
+  const std::string from = "/proc/self/fd/" + std::to_string(fd);
+  for (bool made = false;; made = true) {
+    if (::linkat(AT_FDCWD, from.c_str(), path.data_fd, true_name.c_str(), AT_SYMLINK_FOLLOW) == 0) {
+      path.dirty = true;
+      return Status();
+    }
+    if (errno == EEXIST) return Error{Errc::exists, true_name};
+    if (errno != ENOENT || made) return fail(path, "link " + true_name, errno);
+    CAIRN_RETURN_IF_ERROR(make_directory(path, true_name));
+  }
+}
+
+Status Store::replace_under(Path& path, int fd, const std::string& true_name) {
+  char temporary[40];
+  std::snprintf(temporary, sizeof temporary, ".tmp/%016llx",
+                static_cast<unsigned long long>(random_u64()));
+  const std::string from = "/proc/self/fd/" + std::to_string(fd);
+  if (::linkat(AT_FDCWD, from.c_str(), path.data_fd, temporary, AT_SYMLINK_FOLLOW) != 0)
+    return fail(path, "link " + true_name, errno);
+  for (bool made = false;; made = true) {
+    if (::renameat(path.data_fd, temporary, path.data_fd, true_name.c_str()) == 0) {
+      path.dirty = true;
+      return Status();
+    }
+    const int error = errno;
+    if (error == ENOENT && !made && make_directory(path, true_name)) continue;
+    ::unlinkat(path.data_fd, temporary, 0);
+    return fail(path, "rename " + true_name, error);
+  }
+}
+
+std::string Store::new_name(std::uint8_t store_path, Directory directory, FileKind kind,
+                            std::uint64_t size, std::uint32_t crc32, std::uint32_t time,
+                            const std::string& extension) const {
+  const std::uint64_t random = random_u64();
+  FileIdFields fields;
+  fields.source = SourceRef::from_server_id(node_id_);
+  fields.timestamp = time;
+  fields.size_field = make_size_field(size, kind, random);
+  fields.crc32 = crc32;
+  return make_remote_name(store_path, directory.high, directory.low, fields,
+                          extension_block(extension, random >> 24));
+}
+
+Result<std::uint64_t> Store::log(LogRecord record, const Origin& origin) {
+  record.received = origin.id != 0;
+  record.origin_id = origin.id != 0 ? origin.id : node_id_.load();
+  record.origin_seq = origin.seq;
+  return binlog_->append(record);
+}
+
+Result<Change> Store::log_new(Path& path, std::string name, std::uint64_t size,
+                              std::uint32_t crc32, std::uint32_t time) {
+  path.files.fetch_add(1, std::memory_order_relaxed);
+  path.dirty = true;
+  LogRecord record;
+  record.kind = ChangeKind::put;
+  record.name = name;
+  record.stamp = clock_.now();
+  record.mtime = time;
+  record.total_size = size;
+  record.length = size;
+  record.crc32 = crc32;
+  auto seq = log(std::move(record), Origin());
+  if (!seq) {
+    // Without a record the file would be here and nowhere else.
+    ::unlinkat(path.data_fd, name.c_str() + 4, 0);
+    return std::move(seq).error();
+  }
+  return Change{std::move(name), *seq};
+}
+
+Result<Change> Store::create(const NewFile& file, std::uint8_t store_path, wire::View content) {
+  Path& path = *paths_[store_path];
+  const Directory directory = next_directory(path);
+  const std::uint32_t crc = crc32(0, content);
+  const auto kind = file.appender ? FileKind::appender : FileKind::normal;
+  const auto time = static_cast<std::uint32_t>(std::time(nullptr));
+  bool made_directory = false;
+  for (int attempt = 0; attempt < kNameAttempts; ++attempt) {
+    std::string name =
+        new_name(store_path, directory, kind, content.size(), crc, time, file.extension);
+    // Under its final name at once: nobody can know the name before the answer, and a rename would
+    // cost a fifth of the rate. What a crash leaves half-written was never acknowledged.
+    const char* const true_name = name.c_str() + 4;
+    const File out(
+        ::openat(path.data_fd, true_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+    if (!out) {
+      if (errno == EEXIST) continue;
+      if (errno != ENOENT || made_directory) return fail(path, "create " + name, errno);
+      CAIRN_RETURN_IF_ERROR(make_directory(path, true_name));
+      made_directory = true;
+      --attempt;
+      continue;
+    }
+    if (auto written = write_all(out.get(), content, 0); !written) {
+      ::unlinkat(path.data_fd, true_name, 0);
+      return fail(path, std::move(written).error());
+    }
+    return log_new(path, std::move(name), content.size(), crc, time);
+  }
+  return Error{Errc::busy, "no free name in " + path.root.string()};
+}
+
+Result<StagedFile> Store::stage(std::uint8_t store_path) {
+  if (store_path >= paths_.size())
+    return Error{Errc::invalid_argument, "store path index " + std::to_string(store_path)};
+  CAIRN_TRY(file, unnamed(*paths_[store_path]));
+  return StagedFile(store_path, std::move(file));
+}
+
+Result<Change> Store::publish(const NewFile& file, StagedFile staged) {
+  Path& path = *paths_[staged.store_path()];
+  const Directory directory = next_directory(path);
+  const auto kind = file.appender ? FileKind::appender : FileKind::normal;
+  const auto time = static_cast<std::uint32_t>(std::time(nullptr));
+  for (int attempt = 0; attempt < kNameAttempts; ++attempt) {
+    std::string name = new_name(staged.store_path(), directory, kind, staged.size(),
+                                staged.crc32(), time, file.extension);
+    const Status linked = link_under(path, staged.fd(), name.substr(4));
+    if (linked.code() == Errc::exists) continue;
+    CAIRN_RETURN_IF_ERROR(linked);
+    return log_new(path, std::move(name), staged.size(), staged.crc32(), time);
+  }
+  return Error{Errc::busy, "no free name in " + path.root.string()};
+}
+
+Result<Change> Store::put(const RemoteName& name, wire::View content, const Origin& origin,
+                          bool replace) {
+  CAIRN_RETURN_IF_ERROR(check(name));
+  CAIRN_TRY(staged, stage(name.store_path()));
+  if (auto written = staged.write(content); !written)
+    return fail(path_of(name), std::move(written).error());
+  return put(name, std::move(staged), origin, replace);
+}
+
+Result<Change> Store::put(const RemoteName& name, StagedFile staged, const Origin& origin,
+                          bool replace) {
+  CAIRN_RETURN_IF_ERROR(check(name));
+  Path& path = path_of(name);
+  const std::string true_name(name.true_name());
+  const std::uint64_t stamp = origin.id != 0 ? origin.stamp : clock_.now();
+  clock_.observe(stamp);
+  const std::uint32_t mtime =
+      origin.mtime != 0 ? origin.mtime : static_cast<std::uint32_t>(std::time(nullptr));
+
+  const std::lock_guard lock(lock_of(name));
+  CAIRN_TRY(tombstone, tombstones_->find(name.canonical()));
+  if (tombstone) {
+    // Delete wins over every creation before it (G4); a slave name may be used again after it.
+    if (origin.id != 0 && tombstone->stamp >= stamp)
+      return Error{Errc::exists, name.canonical() + " was deleted"};
+    CAIRN_RETURN_IF_ERROR(tombstones_->erase(name.canonical()));
+  }
+  const timespec times[2] = {{static_cast<time_t>(mtime), 0}, {static_cast<time_t>(mtime), 0}};
+  ::futimens(staged.fd(), times);
+  if (name.kind() == FileKind::slave)
+    ::fsetxattr(staged.fd(), kXattr, &stamp, sizeof stamp, 0);
+  if (replace) {
+    CAIRN_RETURN_IF_ERROR(replace_under(path, staged.fd(), true_name));
+  } else {
+    CAIRN_RETURN_IF_ERROR(link_under(path, staged.fd(), true_name));
+  }
+  path.files.fetch_add(1, std::memory_order_relaxed);
+
+  LogRecord record;
+  record.kind = ChangeKind::put;
+  record.name = name.canonical();
+  record.stamp = stamp;
+  record.mtime = mtime;
+  record.total_size = staged.size();
+  record.length = staged.size();
+  record.crc32 = staged.crc32();
+  CAIRN_TRY(seq, log(std::move(record), origin));
+  return Change{name.canonical(), seq};
+}
+
+Result<Change> Store::link(const RemoteName& source, const std::string& extension,
+                           const RemoteName* name, const Origin& origin) {
+  CAIRN_RETURN_IF_ERROR(check(source));
+  Path& path = path_of(source);
+  if (source.fields() && source.fields()->is_appender())
+    return Error{Errc::invalid_argument, "a link to an appender file would grow with it"};
+  CAIRN_TRY(opened, open_file(source));
+  CAIRN_TRY(crc, content_crc32(source, false));
+  const auto time = origin.mtime != 0 ? origin.mtime : static_cast<std::uint32_t>(std::time(nullptr));
+  const std::uint64_t stamp = origin.id != 0 ? origin.stamp : clock_.now();
+  clock_.observe(stamp);
+  std::string linked_name;
+  for (int attempt = 0;; ++attempt) {
+    linked_name = name != nullptr ? name->canonical()
+                                  : new_name(source.store_path(), next_directory(path),
+                                             FileKind::normal, opened.size, crc, time, extension);
+    if (name != nullptr) {
+      CAIRN_TRY(tombstone, tombstones_->find(linked_name));
+      if (tombstone && tombstone->stamp >= stamp)
+        return Error{Errc::exists, linked_name + " was deleted"};
+    }
+    const Status linked = link_under(path, opened.file.get(), linked_name.substr(4));
+    if (linked.code() == Errc::exists && name == nullptr && attempt < kNameAttempts) continue;
+    CAIRN_RETURN_IF_ERROR(linked);
+    break;
+  }
+  path.files.fetch_add(1, std::memory_order_relaxed);
+  LogRecord record;
+  record.kind = ChangeKind::link;
+  record.name = linked_name;
+  record.extra = source.canonical();
+  record.stamp = stamp;
+  record.mtime = time;
+  record.total_size = opened.size;
+  record.crc32 = crc;
+  CAIRN_TRY(seq, log(std::move(record), origin));
+  return Change{std::move(linked_name), seq};
+}
+
+} // namespace cairn::storage

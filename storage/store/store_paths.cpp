@@ -1,0 +1,215 @@
+// Store paths: opening, choosing, free space, failures, and what a crash leaves behind.
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <spdlog/spdlog.h>
+
+#include "common/base/text.h"
+#include "storage/store/store.h"
+
+namespace cairn::storage {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// Home of files without a name yet (O_TMPFILE) and of the name a replacing file has for a moment;
+// the nginx samples deny dot-directories.
+constexpr const char* kTemporary = ".tmp";
+
+std::uint64_t to_bytes(unsigned long blocks, const struct statvfs& info) {
+  return static_cast<std::uint64_t>(blocks) * info.f_frsize;
+}
+
+} // namespace
+
+Store::Store(const config::StorageConfig& config) : config_(config) {}
+
+Store::~Store() {
+  for (auto& path : paths_) {
+    path->pool.reset(); // its jobs use the descriptor
+    if (path->data_fd >= 0) ::close(path->data_fd);
+  }
+}
+
+Result<std::unique_ptr<Store>> Store::open(const config::StorageConfig& config) {
+  std::unique_ptr<Store> store(new Store(config));
+  for (const auto& wanted : config.store_paths) {
+    auto path = std::make_unique<Path>();
+    path->root = wanted.path;
+    path->readonly = wanted.readonly;
+    const fs::path data = wanted.path / "data";
+    std::error_code error;
+    if (!fs::is_directory(wanted.path, error))
+      return Error{Errc::not_found, "store path " + wanted.path.string() +
+                                        " is not a directory; create it or mount its disk"};
+    fs::create_directories(data / kTemporary, error);
+    if (error)
+      return Error{Errc::denied, "store path " + wanted.path.string() +
+                                     " cannot be written to: " + error.message()};
+    path->data_fd = ::open(data.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (path->data_fd < 0) return errno_error("open " + data.string(), errno);
+    if (!wanted.readonly && ::faccessat(path->data_fd, kTemporary, W_OK, 0) != 0)
+      return Error{Errc::denied, "store path " + wanted.path.string() + " cannot be written to"};
+    if (!wanted.readonly) {
+      const File probe(::openat(path->data_fd, kTemporary, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+      if (!probe)
+        return Error{Errc::unsupported,
+                     "the file system of store path " + wanted.path.string() +
+                         " has no unnamed files (O_TMPFILE); use ext4, xfs or btrfs"};
+    }
+    // Names stay well spread over restarts without a counter on disk: an empty path begins in 00/00,
+    // others at a random directory.
+    if (fs::exists(data / "00", error))
+      path->directory_turn = random_u64() % 65536 * config.file_distribute_rotate_count;
+    const std::size_t index = store->paths_.size();
+    path->pool = std::make_unique<DiskPool>("disk" + std::to_string(index), config.disk_threads);
+    store->paths_.push_back(std::move(path));
+  }
+  CAIRN_TRY(tombstones, Tombstones::open(config.base_path / "data" / "tombstones",
+                                         config.durability == config::Durability::durable));
+  store->tombstones_ = std::move(tombstones);
+  store->refresh_usage();
+  return store;
+}
+
+Status Store::check(const RemoteName& name) const {
+  if (name.store_path() >= paths_.size())
+    return Error{Errc::invalid_argument, "no store path for " + std::string(name.text())};
+  return Status();
+}
+
+bool Store::has_room(const Path& path, std::uint64_t size) const {
+  if (path.readonly || path.state != static_cast<std::uint8_t>(wire::PathState::ok)) return false;
+  const std::uint64_t reserved =
+      config_.reserved_storage_space.is_percent
+          ? config_.reserved_storage_space.of(path.total_bytes)
+          : config_.reserved_storage_space.bytes / paths_.size();
+  const std::uint64_t free = path.free_bytes;
+  // Inodes keep a reserve too: a file system without free ones cannot even rotate its log.
+  const bool inodes = path.total_inodes == 0 || path.free_inodes > 1000;
+  return inodes && free > size && free - size > reserved;
+}
+
+Result<std::uint8_t> Store::choose_path(std::uint8_t wanted, std::uint64_t size) {
+  if (wanted != 0xFF && wanted >= paths_.size())
+    return Error{Errc::invalid_argument, "store path index " + std::to_string(wanted)};
+  if (wanted != 0xFF && has_room(*paths_[wanted], size)) return wanted;
+  const std::size_t count = paths_.size();
+  const std::size_t start = path_turn_++;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t index = (start + i) % count;
+    if (has_room(*paths_[index], size)) return static_cast<std::uint8_t>(index);
+  }
+  return Error{Errc::no_space, "no store path has room for " + std::to_string(size) + " bytes"};
+}
+
+Store::Directory Store::next_directory(Path& path) {
+  const std::uint64_t turn = path.directory_turn.fetch_add(1, std::memory_order_relaxed);
+  const std::uint64_t width = config_.subdir_count_per_path;
+  if (config_.file_distribute_path_mode == config::DistributePath::hash) {
+    const std::uint64_t random = random_u64();
+    return {static_cast<std::uint8_t>(random % width),
+            static_cast<std::uint8_t>((random >> 32) % width)};
+  }
+  // As FastDFS: fill one directory, then the next low one, then the next high one. Filling in turn
+  // is five times faster than spreading: the directory's block stays in memory.
+  const std::uint64_t directory = turn / config_.file_distribute_rotate_count % (width * width);
+  return {static_cast<std::uint8_t>(directory / width),
+          static_cast<std::uint8_t>(directory % width)};
+}
+
+Error Store::fail(Path& path, Error error) {
+  if (error.code == Errc::io_error || error.code == Errc::not_permitted) {
+    if (path.state.exchange(static_cast<std::uint8_t>(wire::PathState::read_only)) ==
+        static_cast<std::uint8_t>(wire::PathState::ok))
+      spdlog::error("store path is read-only from now on path={} cause={}", path.root.string(),
+                    error.detail);
+    const std::lock_guard lock(path.failure_mutex);
+    path.failure = error.detail;
+  } else if (error.code == Errc::no_space) {
+    path.free_bytes = 0; // until the next refresh_usage()
+  }
+  return error;
+}
+
+void Store::refresh_usage() {
+  for (auto& path : paths_) {
+    struct statvfs info {};
+    if (::fstatvfs(path->data_fd, &info) != 0) {
+      const int error = errno;
+      path->state = static_cast<std::uint8_t>(wire::PathState::failed);
+      const std::lock_guard lock(path->failure_mutex);
+      path->failure = errno_error("statvfs " + path->root.string(), error).detail;
+      continue;
+    }
+    path->total_bytes = to_bytes(info.f_blocks, info);
+    path->free_bytes = to_bytes(info.f_bavail, info);
+    path->total_inodes = info.f_files;
+    path->free_inodes = info.f_favail;
+    if (path->state != static_cast<std::uint8_t>(wire::PathState::ok) && !path->readonly) {
+      // Back in when a file can be written and synced again.
+      const File probe(::openat(path->data_fd, kTemporary, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+      if (probe && ::write(probe.get(), "x", 1) == 1 && ::fdatasync(probe.get()) == 0) {
+        path->state = static_cast<std::uint8_t>(wire::PathState::ok);
+        const std::lock_guard lock(path->failure_mutex);
+        spdlog::info("store path is back path={} after={}", path->root.string(), path->failure);
+        path->failure.clear();
+      }
+    }
+  }
+}
+
+std::vector<PathStatus> Store::status() const {
+  std::vector<PathStatus> all;
+  for (const auto& path : paths_) {
+    PathStatus status;
+    status.root = path->root;
+    status.usage.total_bytes = path->total_bytes;
+    status.usage.free_bytes = path->free_bytes;
+    status.usage.total_inodes = path->total_inodes;
+    status.usage.free_inodes = path->free_inodes;
+    status.usage.state = path->readonly ? wire::PathState::read_only
+                                        : static_cast<wire::PathState>(path->state.load());
+    status.readonly = path->readonly;
+    status.files = path->files;
+    status.queued = path->pool->queued();
+    const std::lock_guard lock(path->failure_mutex);
+    status.failure = path->failure;
+    all.push_back(std::move(status));
+  }
+  return all;
+}
+
+Status Store::sync_files() {
+  Status status;
+  for (auto& path : paths_) {
+    if (!path->dirty.exchange(false)) continue;
+    if (::syncfs(path->data_fd) == 0) continue;
+    path->dirty = true;
+    Error error = fail(*path, "syncfs " + path->root.string(), errno);
+    if (status) status = std::move(error);
+  }
+  return status;
+}
+
+void Store::sweep() {
+  for (auto& path : paths_) {
+    const int fd = ::openat(path->data_fd, kTemporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) continue;
+    DIR* directory = ::fdopendir(fd);
+    if (directory == nullptr) {
+      ::close(fd);
+      continue;
+    }
+    while (const dirent* entry = ::readdir(directory)) {
+      if (entry->d_name[0] != '.') ::unlinkat(fd, entry->d_name, 0);
+    }
+    ::closedir(directory);
+  }
+}
+
+} // namespace cairn::storage
