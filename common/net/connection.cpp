@@ -124,9 +124,29 @@ Task<Result<std::unique_ptr<Connection>>> Connection::connect(std::string host, 
 
 void Connection::set_deadline(std::chrono::milliseconds time) {
   deadline_ = std::chrono::steady_clock::now() + time;
+  write_timeout_ = std::chrono::milliseconds(0);
 }
 
-void Connection::clear_deadline() { deadline_ = std::chrono::steady_clock::time_point::max(); }
+void Connection::clear_deadline() {
+  deadline_ = std::chrono::steady_clock::time_point::max();
+  write_timeout_ = std::chrono::milliseconds(0);
+}
+
+void Connection::set_write_timeout(std::chrono::milliseconds time) {
+  set_deadline(time);
+  write_timeout_ = time;
+}
+
+void Connection::sent(std::size_t count) {
+  bytes_sent_ += count;
+  if (write_timeout_.count() > 0)
+    deadline_ = std::chrono::steady_clock::now() + write_timeout_;
+}
+
+void Connection::shutdown_write() {
+  boost::system::error_code ignored;
+  if (!closed_) socket_.shutdown(tcp::socket::shutdown_send, ignored);
+}
 
 void Connection::close() {
   if (closed_) return;
@@ -189,6 +209,18 @@ Task<Result<std::size_t>> Connection::read_some(std::span<std::byte> out) {
   }
 }
 
+Result<std::size_t> Connection::try_read(std::span<std::byte> out) {
+  if (const std::size_t count = take_buffered(out); count > 0) return count;
+  for (;;) {
+    if (closed_) return failure(0);
+    const ssize_t count = ::recv(socket_.native_handle(), out.data(), out.size(), 0);
+    if (count > 0) return static_cast<std::size_t>(count);
+    if (count == 0) return failure(0);
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return std::size_t{0};
+    if (errno != EINTR) return failure(errno);
+  }
+}
+
 Task<Status> Connection::read_exact(std::span<std::byte> out) {
   while (!out.empty()) {
     CAIRN_CO_TRY(count, co_await read_some(out));
@@ -221,20 +253,30 @@ Task<Result<wire::FrameHeader>> Connection::read_header() {
   co_return header;
 }
 
-Task<Status> Connection::write(wire::View bytes, bool more) {
-  while (!bytes.empty()) {
-    if (closed_) co_return failure(0);
-    const ssize_t count = ::send(socket_.native_handle(), bytes.data(), bytes.size(),
-                                 MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+Result<std::size_t> Connection::try_write(wire::View bytes, bool more) {
+  std::size_t total = 0;
+  while (total < bytes.size()) {
+    if (closed_) return failure(0);
+    const ssize_t count = ::send(socket_.native_handle(), bytes.data() + total,
+                                 bytes.size() - total, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
     if (count >= 0) {
-      bytes = bytes.subspan(static_cast<std::size_t>(count));
+      sent(static_cast<std::size_t>(count));
+      total += static_cast<std::size_t>(count);
       continue;
     }
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN && errno != EWOULDBLOCK) co_return failure(errno);
+    if (errno == EAGAIN || errno == EWOULDBLOCK) break;
+    if (errno != EINTR) return failure(errno);
+  }
+  return total;
+}
+
+Task<Status> Connection::write(wire::View bytes, bool more) {
+  for (;;) {
+    CAIRN_CO_TRY(count, try_write(bytes, more));
+    bytes = bytes.subspan(count);
+    if (bytes.empty()) co_return Status();
     CAIRN_CO_RETURN_IF_ERROR(co_await wait(tcp::socket::wait_write));
   }
-  co_return Status();
 }
 
 Task<Status> Connection::write(wire::View first, wire::View second) {
@@ -247,12 +289,13 @@ Task<Status> Connection::write(wire::View first, wire::View second) {
   message.msg_iov = pieces.data();
   message.msg_iovlen = pieces.size();
   const ssize_t count = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL);
-  const std::size_t sent = count < 0 ? 0 : static_cast<std::size_t>(count);
+  const std::size_t taken = count < 0 ? 0 : static_cast<std::size_t>(count);
   if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
     co_return failure(errno);
-  if (sent < first.size())
-    CAIRN_CO_RETURN_IF_ERROR(co_await write(first.subspan(sent), /*more=*/true));
-  co_return co_await write(second.subspan(sent < first.size() ? 0 : sent - first.size()));
+  sent(taken);
+  if (taken < first.size())
+    CAIRN_CO_RETURN_IF_ERROR(co_await write(first.subspan(taken), /*more=*/true));
+  co_return co_await write(second.subspan(taken < first.size() ? 0 : taken - first.size()));
 }
 
 Task<Status> Connection::send_file(int fd, std::uint64_t offset, std::uint64_t count) {
@@ -261,12 +304,13 @@ Task<Status> Connection::send_file(int fd, std::uint64_t offset, std::uint64_t c
     if (closed_) co_return failure(0);
     // Bounded pieces, so that one fast reader of a large file does not hold the loop.
     const std::size_t piece = static_cast<std::size_t>(std::min<std::uint64_t>(count, 1 << 20));
-    const ssize_t sent = ::sendfile(socket_.native_handle(), fd, &position, piece);
-    if (sent > 0) {
-      count -= static_cast<std::uint64_t>(sent);
+    const ssize_t taken = ::sendfile(socket_.native_handle(), fd, &position, piece);
+    if (taken > 0) {
+      sent(static_cast<std::size_t>(taken));
+      count -= static_cast<std::uint64_t>(taken);
       continue;
     }
-    if (sent == 0) co_return Error{Errc::io_error, "file ends before the bytes to send"};
+    if (taken == 0) co_return Error{Errc::io_error, "file ends before the bytes to send"};
     if (errno == EINTR) continue;
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
       CAIRN_CO_RETURN_IF_ERROR(co_await wait(tcp::socket::wait_write));

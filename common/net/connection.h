@@ -35,6 +35,9 @@ class Connection {
   // clear_deadline(); precise to about half a second. Pending calls then answer Errc::timeout.
   void set_deadline(std::chrono::milliseconds time);
   void clear_deadline();
+  // As set_deadline(), and every piece that goes out starts the time anew: for replies whose length
+  // says nothing about how long they may take. set_deadline() and clear_deadline() end it.
+  void set_write_timeout(std::chrono::milliseconds time);
 
   // Reads between 1 and out.size() bytes. Errors: closed (end of stream), timeout.
   Task<Result<std::size_t>> read_some(std::span<std::byte> out);
@@ -43,6 +46,8 @@ class Connection {
   // Reads a frame header (10 bytes). No buffer is held while nothing has arrived. Errors: closed,
   // timeout, invalid_argument (a negative body length).
   Task<Result<wire::FrameHeader>> read_header();
+  // Reads what is there without waiting; 0 when that is nothing. Errors: closed (end of stream).
+  Result<std::size_t> try_read(std::span<std::byte> out);
   // Waits until something can be read or has been read ahead. Errors: closed, timeout.
   Task<Status> wait_readable();
   // True when bytes that were read ahead wait (a pipelining peer).
@@ -55,12 +60,19 @@ class Connection {
   Task<Status> write(wire::View bytes, bool more = false);
   // Writes two pieces with one system call where the socket takes them.
   Task<Status> write(wire::View first, wire::View second);
+  // Writes what the socket takes without waiting and answers how much that was (also 0). Errors:
+  // closed.
+  Result<std::size_t> try_write(wire::View bytes, bool more = false);
   // Sends `count` bytes of `fd` from `offset`. Blocks in the kernel for pages that are not cached:
   // warm them first. Errors: closed, timeout, io_error (the file is shorter).
   Task<Status> send_file(int fd, std::uint64_t offset, std::uint64_t count);
 
   // Cuts the connection; pending calls answer `closed`.
   void close();
+  // Tells the peer that nothing more will come; reading goes on.
+  void shutdown_write();
+  // Bytes that write(), try_write() and send_file() have given to the socket since it was opened.
+  std::uint64_t bytes_sent() const { return bytes_sent_; }
   bool is_open() const { return socket_.is_open() && !closed_; }
   tcp::socket& socket() { return socket_; }
   // The peer's address as it was when the connection was made (IPv4-mapped ones as IPv4).
@@ -74,12 +86,14 @@ class Connection {
   std::size_t take_buffered(std::span<std::byte> out);
   Task<Status> wait(tcp::socket::wait_type type);
   Error failure(int error) const;
+  void sent(std::size_t count);
 
   tcp::socket socket_;
   asio::ip::address peer_address_;
   std::uint16_t peer_port_ = 0;
   bool closed_ = false;
   bool timed_out_ = false;
+  std::uint64_t bytes_sent_ = 0;
   // Bytes read ahead of what was asked for; empty (and without memory) between requests.
   wire::Bytes inbox_;
   std::size_t inbox_begin_ = 0;
@@ -87,6 +101,7 @@ class Connection {
   // Linked into the DeadlineService of this connection's io_context.
   DeadlineService& deadlines_;
   std::chrono::steady_clock::time_point deadline_ = std::chrono::steady_clock::time_point::max();
+  std::chrono::milliseconds write_timeout_{0}; // 0: what is sent does not move the deadline
   Connection* previous_ = nullptr;
   Connection* next_ = nullptr;
 };

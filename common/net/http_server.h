@@ -1,7 +1,8 @@
-// HTTP/1.1 on a listening port: parsing by Beast in http_server.cpp, handlers are plain coroutines
-// from request to reply. Files go out by sendfile.
+// HTTP/1.1 on a listening port: heads are parsed by Beast in http_server.cpp, handlers are plain
+// coroutines from request to reply. Files go out by sendfile.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -12,6 +13,7 @@
 
 #include "common/base/result.h"
 #include "common/net/connection.h"
+#include "common/net/disk_pool.h"
 #include "common/net/io_pool.h"
 #include "common/net/listener.h"
 #include "common/net/task.h"
@@ -21,28 +23,40 @@ namespace cairn {
 // A request without its body (bodies come with HTTP upload). Views live as long as the handler.
 struct HttpRequest {
   std::string_view method;  // "GET"
-  std::string_view target;  // as sent: "/group1/M00/…?token=…"
+  std::string_view target;  // as sent: "/group1/M00/…?token=…"; always begins with '/', or is "*"
+  std::string_view host;    // of the target if that was absolute, else the Host header; with port
   bool head = false;        // HEAD: the reply's body is not sent, its headers are
   // First value of a header, by name without regard to case; empty when absent.
   std::function<std::string_view(std::string_view)> header;
   const Connection* connection = nullptr; // for the peer's address
+
+  // `target` up to the '?', and what follows it (empty without one). Not decoded.
+  std::string_view path() const { return target.substr(0, target.find('?')); }
+  std::string_view query() const {
+    const std::size_t mark = target.find('?');
+    return mark == std::string_view::npos ? std::string_view() : target.substr(mark + 1);
+  }
 };
 
 // A piece of a reply's body.
 struct HttpBodyPart {
-  std::string text;             // sent first
+  std::string text;              // sent first
   std::shared_ptr<const int> fd; // then `length` bytes of this file (closed with the last owner)
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
+  // Reads the file ahead where it is not cached; null: HttpOptions::disk. Outlives the reply.
+  DiskPool* disk = nullptr;
 };
 
 struct HttpReply {
   int status = 200;
-  // Content-Length, Date, Server and Connection are added by the server.
+  // Content-Length, Date, Server and Connection are added by the server. Control characters in
+  // values are dropped: a header cannot become two.
   std::vector<std::pair<std::string, std::string>> headers;
   std::vector<HttpBodyPart> body;
-  // When set, the body is `stream_length` bytes which this writes to the connection itself (bytes
-  // passed through from another node). Only after `body`.
+  // When set, the body ends with `stream_length` bytes which this writes to the connection itself
+  // (bytes passed through from another node), after `body`. When it fails or writes another number
+  // of bytes the connection is cut, so that the client can tell. Not called for HEAD.
   std::function<Task<Status>(Connection&)> stream;
   std::uint64_t stream_length = 0;
 
@@ -51,17 +65,41 @@ struct HttpReply {
 
 using HttpHandler = std::function<Task<HttpReply>(const HttpRequest&)>;
 
+// One answered request, for counters and access logs.
+struct HttpExchange {
+  std::string_view method; // empty: the request could not be parsed
+  std::string_view target;
+  int status = 0;
+  std::uint64_t bytes = 0;             // sent, head included
+  std::chrono::nanoseconds duration{}; // from the parsed head to the last byte given to the socket
+  bool complete = false;               // false: the client went away, or a source failed
+};
+
 struct HttpOptions {
   std::chrono::milliseconds header_timeout{15'000}; // for a whole request header once it began
   std::chrono::milliseconds idle_timeout{75'000};   // keep-alive without a request
   std::chrono::milliseconds write_timeout{60'000};  // without progress while sending
   std::size_t header_bytes_max = 16 * 1024;         // 431 beyond
   std::size_t target_bytes_max = 8 * 1024;          // 414 beyond
+  std::size_t header_count_max = 100;               // fields; 431 beyond
+  // A request body of at most this many bytes is read and thrown away; a longer or a chunked one
+  // ends the connection after the reply.
+  std::uint64_t drain_bytes_max = 64 * 1024;
+  std::string server = "cairn"; // the Server header
+  // Reads ahead files that are not cached, where a part names no pool. Without any, a cold file
+  // blocks the I/O thread.
+  DiskPool* disk = nullptr;
+  // Called once for each reply, refusals of malformed requests included. May be empty.
+  std::function<void(const HttpExchange&)> observe;
 };
 
 // Serves one connection until it ends: keep-alive, pipelining, HEAD, limits, time-outs. Called on
-// the connection's thread.
+// the connection's thread; the caller keeps all three arguments alive. While no request is being
+// read or answered it holds no buffer.
 Task<void> serve_http(Connection& connection, const HttpHandler& handler, const HttpOptions& options);
+
+// "Not Found" for 404; "Unknown" for numbers that have no name.
+std::string_view http_reason(int status);
 
 // Percent-decodes a path once. Errors: invalid_argument (bad escape, or a decoded '/' or NUL).
 Result<std::string> decode_path(std::string_view raw);

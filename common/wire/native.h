@@ -38,11 +38,13 @@ struct Hello {
   std::uint32_t node_id = 0;  // numeric storage ID, 0 when it has none
   std::string group;
   Bytes credentials;          // place of the mutual handshake
+  std::string address;        // "host:port" this side listens on; empty for people
 
   static constexpr auto fields() {
     using M = Hello;
-    return std::tuple{integer(&M::version), integer(&M::role),  string(&M::uuid),
-                      integer(&M::node_id), string(&M::group), blob(&M::credentials)};
+    return std::tuple{integer(&M::version), integer(&M::role),      string(&M::uuid),
+                      integer(&M::node_id), string(&M::group),      blob(&M::credentials),
+                      string(&M::address)};
   }
 };
 
@@ -82,12 +84,17 @@ struct NodeView {
   NodeState state = NodeState::offline;
   bool draining = false; // takes no uploads, by an administrator's wish
   std::uint16_t store_path_count = 0;
+  bool brought_up = false;        // has had everything of its group once
+  std::uint64_t join_time = 0;    // unix seconds of the first join
+  std::uint16_t subdir_count = 256;
 
   static constexpr auto fields() {
     using M = NodeView;
-    return std::tuple{integer(&M::id),        string(&M::uuid),     string(&M::group),
-                      string(&M::host),       integer(&M::port),    integer(&M::http_port),
-                      integer(&M::state),     integer(&M::draining), integer(&M::store_path_count)};
+    return std::tuple{integer(&M::id),         string(&M::uuid),       string(&M::group),
+                      string(&M::host),        integer(&M::port),      integer(&M::http_port),
+                      integer(&M::state),      integer(&M::draining),
+                      integer(&M::store_path_count),                   integer(&M::brought_up),
+                      integer(&M::join_time),  integer(&M::subdir_count)};
   }
 };
 
@@ -100,6 +107,14 @@ struct AliasView {
     using M = AliasView;
     return std::tuple{string(&M::former), integer(&M::id)};
   }
+  friend bool operator==(const AliasView&, const AliasView&) = default;
+};
+
+// A group, also one without nodes.
+struct GroupView {
+  std::string name;
+
+  static constexpr auto fields() { return std::tuple{string(&GroupView::name)}; }
 };
 
 struct ViewRequest {
@@ -114,11 +129,12 @@ struct ClusterView {
   std::string cluster_uuid;
   std::vector<NodeView> nodes;
   std::vector<AliasView> aliases;
+  std::vector<GroupView> groups;
 
   static constexpr auto fields() {
     using M = ClusterView;
     return std::tuple{integer(&M::version), string(&M::cluster_uuid), list(&M::nodes),
-                      list(&M::aliases)};
+                      list(&M::aliases), list(&M::groups)};
   }
 };
 

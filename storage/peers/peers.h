@@ -2,9 +2,10 @@
 // tells who owns a file.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -15,28 +16,38 @@
 
 namespace cairn::storage {
 
-// One snapshot; never changes.
+// One snapshot; never changes, and what its functions point to lives as long as it does.
 class PeerMap {
  public:
   PeerMap() = default;
   PeerMap(wire::ClusterView view, std::string own_uuid, std::string own_group);
 
   const wire::ClusterView& view() const { return view_; }
+  // False until a tracker has told who is in the cluster: then nothing follows from an empty list
+  // of members.
+  bool is_known() const { return !view_.nodes.empty(); }
   // Members of our group without us and without deleted ones, by ID.
   const std::vector<wire::NodeView>& members() const { return members_; }
   // Any node by its numeric ID, deleted ones included; nullptr: unknown.
   const wire::NodeView* find(std::uint32_t id) const;
-  // The node behind the source field of a name: its ID, its address, or an alias of it.
+  // The node behind the source field of a name: its ID, the address of a node of our group (one
+  // that was not removed, if there is one), or an alias of either kind; nullptr: unknown.
   const wire::NodeView* resolve(const SourceRef& source) const;
   // The ID of the node where changes to an existing file are made: the source while it is a member
   // of our group, else the member with the lowest ID (ourselves included). 0 before the first view.
   std::uint32_t owner_of(const RemoteName& name) const;
+  // Our ID as the trackers know it; 0 while they do not.
   std::uint32_t own_id() const { return own_id_; }
 
  private:
+  bool is_member(const wire::NodeView& node) const;
+
   wire::ClusterView view_;
+  std::string own_group_;
   std::vector<wire::NodeView> members_;
-  std::unordered_map<std::uint32_t, std::size_t> by_id_;
+  std::unordered_map<std::uint32_t, std::size_t> by_id_;         // index into view_.nodes
+  std::unordered_map<std::string, std::size_t> by_address_;      // members and ourselves
+  std::unordered_map<std::string, std::size_t> removed_address_; // deleted ones of our group
   std::unordered_map<std::string, std::uint32_t> aliases_;
   std::uint32_t own_id_ = 0;
   std::uint32_t lowest_member_ = 0;
@@ -48,9 +59,12 @@ class Peers {
   Peers(std::string own_uuid, std::string own_group);
 
   std::shared_ptr<const PeerMap> get() const;
-  // Takes a view from a tracker, unless it is an empty one; wakes those who listen.
+  // Takes a view from the trackers, unless it is an empty one, and wakes those who listen. A view
+  // that differs by its version only keeps the snapshot: readers forget what they know of peers
+  // when it changes.
   void update(wire::ClusterView view);
-  // `changed` is called after an update that changed members or addresses; it must only post.
+  // `changed` is called after an update that changed members, addresses or aliases (not: states),
+  // on the thread of the update; it must only post.
   void on_change(std::function<void()> changed);
 
  private:

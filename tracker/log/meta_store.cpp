@@ -1,0 +1,132 @@
+// Tables in a LevelDB.
+#include "tracker/log/meta_store.h"
+
+#include "common/wire/mutation.h"
+
+#include <leveldb/cache.h>
+#include <leveldb/db.h>
+#include <leveldb/filter_policy.h>
+#include <leveldb/write_batch.h>
+
+namespace cairn::tracker {
+
+namespace {
+
+constexpr std::string_view kAppliedKey = "Mapplied";
+constexpr std::string_view kFormatKey = "Mfmt";
+constexpr std::string_view kFormat = "1";
+constexpr int kBloomBitsPerKey = 10;
+constexpr std::size_t kCacheBytes = std::size_t{32} << 20;
+
+struct AppliedRow {
+  std::uint64_t index = 0;
+  std::uint64_t epoch = 0;
+  static constexpr auto fields() {
+    using M = AppliedRow;
+    return std::tuple{wire::integer(&M::index), wire::integer(&M::epoch)};
+  }
+};
+
+leveldb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
+std::string_view view(const leveldb::Slice& text) { return {text.data(), text.size()}; }
+
+Error failed(std::string_view what, const leveldb::Status& status) {
+  Errc code = Errc::io_error;
+  if (status.IsNotFound()) code = Errc::not_found;
+  if (status.IsCorruption()) code = Errc::corrupt;
+  return Error{code, std::string(what) + ": " + status.ToString()};
+}
+
+} // namespace
+
+MetaStore::MetaStore()
+    : filter_(leveldb::NewBloomFilterPolicy(kBloomBitsPerKey)),
+      cache_(leveldb::NewLRUCache(kCacheBytes)) {}
+
+MetaStore::~MetaStore() = default;
+
+Result<std::unique_ptr<MetaStore>> MetaStore::open(const std::filesystem::path& directory) {
+  std::error_code failure;
+  std::filesystem::create_directories(directory, failure);
+  if (failure) return errno_error("cannot make " + directory.string(), failure.value());
+
+  std::unique_ptr<MetaStore> store(new MetaStore);
+  leveldb::Options options;
+  options.create_if_missing = true;
+  options.paranoid_checks = true;
+  options.filter_policy = store->filter_.get();
+  options.block_cache = store->cache_.get();
+  options.max_file_size = std::size_t{8} << 20;
+  leveldb::DB* db = nullptr;
+  if (const auto opened = leveldb::DB::Open(options, directory.string(), &db); !opened.ok())
+    return failed("cannot open the metadata store " + directory.string(), opened);
+  store->db_.reset(db);
+
+  auto format = store->get(kFormatKey);
+  if (!format && format.code() != Errc::not_found) return std::move(format).error();
+  if (format && *format != kFormat)
+    return Error{Errc::unsupported, directory.string() + " has format " + *format +
+                                        ", this program knows " + std::string(kFormat)};
+  if (!format) {
+    leveldb::WriteOptions synced;
+    synced.sync = true;
+    if (const auto put = db->Put(synced, slice(kFormatKey), slice(kFormat)); !put.ok())
+      return failed("cannot write to " + directory.string(), put);
+  }
+  auto applied = store->get(kAppliedKey);
+  if (!applied && applied.code() != Errc::not_found) return std::move(applied).error();
+  if (applied) {
+    CAIRN_TRY(row, wire::decode_lenient<AppliedRow>(wire::as_view(*applied)));
+    store->applied_ = LogPos{row.epoch, row.index};
+  }
+  return store;
+}
+
+Status MetaStore::apply(std::span<const LogEntry> entries, bool sync) {
+  leveldb::WriteBatch rows;
+  LogPos last = applied_;
+  for (const auto& entry : entries) {
+    if (entry.position.index <= last.index) continue;
+    CAIRN_TRY(batch, wire::decode_lenient<wire::MutationBatch>(entry.batch));
+    for (const auto& mutation : batch.mutations) {
+      if (mutation.key.empty() || mutation.key[0] == 'M')
+        return Error{Errc::corrupt, "a mutation of the store's own table"};
+      if (mutation.kind == wire::MutationKind::put)
+        rows.Put(mutation.key, mutation.value);
+      else
+        rows.Delete(mutation.key);
+    }
+    last = entry.position;
+  }
+  if (last == applied_) return {};
+  AppliedRow row;
+  row.index = last.index;
+  row.epoch = last.epoch;
+  const wire::Bytes value = wire::encode(row);
+  rows.Put(slice(kAppliedKey), slice(wire::as_text(value)));
+  leveldb::WriteOptions options;
+  options.sync = sync;
+  if (const auto written = db_->Write(options, &rows); !written.ok())
+    return failed("metadata store", written);
+  applied_ = last;
+  return {};
+}
+
+Result<std::string> MetaStore::get(std::string_view key) const {
+  std::string value;
+  const auto found = db_->Get(leveldb::ReadOptions(), slice(key), &value);
+  if (!found.ok()) return failed("metadata store", found);
+  return value;
+}
+
+Status MetaStore::scan(
+    std::string_view prefix,
+    const std::function<Status(std::string_view key, std::string_view value)>& row) const {
+  const std::unique_ptr<leveldb::Iterator> it(db_->NewIterator(leveldb::ReadOptions()));
+  for (it->Seek(slice(prefix)); it->Valid() && it->key().starts_with(slice(prefix)); it->Next())
+    CAIRN_RETURN_IF_ERROR(row(view(it->key()), view(it->value())));
+  if (!it->status().ok()) return failed("metadata store", it->status());
+  return {};
+}
+
+} // namespace cairn::tracker

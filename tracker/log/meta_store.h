@@ -1,0 +1,48 @@
+// The LevelDB that holds all tables of a tracker's metadata; the first byte of a key names its
+// table. Every call blocks: DiskPool only (or before the loops start).
+#pragma once
+
+#include "tracker/log/replicated_log.h"
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string_view>
+
+namespace leveldb {
+class DB;
+class FilterPolicy;
+class Cache;
+} // namespace leveldb
+
+namespace cairn::tracker {
+
+// Table 'M' is the store's own: "Mapplied" (LogPos of the last entry, written with its mutations)
+// and "Mfmt" (version of the whole format).
+class MetaStore final : public LogApplier {
+ public:
+  // Opens the store in `directory`, made if it is missing. Errors: busy (another process has it),
+  // corrupt (with what to do), unsupported (written by a later version), io_error.
+  static Result<std::unique_ptr<MetaStore>> open(const std::filesystem::path& directory);
+  ~MetaStore() override;
+
+  LogPos applied() const override { return applied_; }
+  Status apply(std::span<const LogEntry> entries, bool sync) override;
+
+  // One value. Errors: not_found, io_error.
+  Result<std::string> get(std::string_view key) const;
+  // Calls `row` for each key that begins with `prefix`, in order, until it answers an Error, which
+  // is passed on.
+  Status scan(std::string_view prefix,
+              const std::function<Status(std::string_view key, std::string_view value)>& row) const;
+
+ private:
+  MetaStore();
+
+  std::unique_ptr<const leveldb::FilterPolicy> filter_;
+  std::unique_ptr<leveldb::Cache> cache_;
+  std::unique_ptr<leveldb::DB> db_; // after what it uses
+  LogPos applied_;
+};
+
+} // namespace cairn::tracker
