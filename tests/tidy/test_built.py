@@ -16,7 +16,8 @@ class Built(unittest.TestCase):
             for path in sources.files(".cpp", ".c", ".cc")
             if path not in built and not path.as_posix().startswith(OTHER_PRESETS)
         ]
-        self.assertEqual(forgotten, [], "\nno target builds:\n" + "\n".join(forgotten))
+        if forgotten:
+            self.fail("no target builds:\n" + "\n".join(forgotten))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,11 @@ import sources
 
 
 class Compiles(unittest.TestCase):
+    def assert_all_compile(self, jobs):
+        failed = sources.compile_each(jobs)
+        if failed:
+            self.fail(f"{len(failed)} of {len(jobs)} files:\n" + "\n".join(failed))
+
     def test_headers_compile_alone(self):
         # Without the precompiled header, which would lend every header its includes.
         flags = sources.all_preprocessor_flags()
@@ -17,8 +22,7 @@ class Compiles(unittest.TestCase):
             + ["-x", "c++", "-include", str(path), "/dev/null"]
             for path in sources.files(".h", ".hpp")
         }
-        failed = sources.compile_each(jobs)
-        self.assertEqual(failed, [], "\n" + "\n".join(failed))
+        self.assert_all_compile(jobs)
 
     def test_no_awaited_result_is_dropped(self):
         clang = shutil.which("clang++-14")
@@ -27,10 +31,9 @@ class Compiles(unittest.TestCase):
             path: [clang, "-std=c++20", "-fsyntax-only", "-Wno-everything"]
             + ["-Werror=unused-result", *sources.preprocessor_flags(arguments), str(path)]
             for path, arguments in sources.compile_commands().items()
-            if path.suffix == ".cpp"
+            if path.suffix == ".cpp" and path.parts[0] not in ("tests", "bench")
         }
-        failed = sources.compile_each(jobs)
-        self.assertEqual(failed, [], "\n" + "\n".join(failed))
+        self.assert_all_compile(jobs)
 
 
 if __name__ == "__main__":

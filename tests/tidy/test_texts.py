@@ -61,7 +61,8 @@ def traps(path):
 
 class Texts(unittest.TestCase):
     def none_of(self, found, rule):
-        self.assertEqual(found, [], f"{rule}:\n" + "\n".join(found))
+        if found:
+            self.fail(f"{rule}:\n" + "\n".join(found))
 
     def test_files_open_with_a_comment(self):
         silent = []
