@@ -23,10 +23,13 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   fail "this is not a Debian system (no apt-get); install the equivalents of: ${wanted[*]}"
 fi
 
+declare -A installed=()
+while read -r package status; do
+  [ "$status" != installed ] || installed[$package]=yes
+done < <(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${wanted[@]}" 2>/dev/null || true)
 missing=()
 for package in "${wanted[@]}"; do
-  status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
-  [ "$status" = installed ] || missing+=("$package")
+  [ -n "${installed[$package]:-}" ] || missing+=("$package")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
@@ -72,7 +75,9 @@ if ! "${apt[@]}" install "${missing[@]}" </dev/null >"$log" 2>&1; then
     { cat "$log" >&2; fail "could not install: ${missing[*]} (Cairn builds on Debian 12)"; }
 fi
 
-if [ -n "$new_nginx" ] && command -v systemctl >/dev/null; then
-  "${as_root[@]}" systemctl disable nginx >/dev/null 2>&1 || true
+if [ -n "$new_nginx" ]; then
+  # Debian's own tools for it; they work where systemd is not the init, too.
+  "${as_root[@]}" deb-systemd-helper disable nginx.service >/dev/null 2>&1 || true
+  "${as_root[@]}" update-rc.d nginx disable >/dev/null 2>&1 || true
 fi
 printf 'installed %s\n' "${missing[*]}"
