@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -118,9 +119,29 @@ struct SessionOptions {
   std::uint64_t inline_max = 64 * 1024 + 256;         // bodies up to this are in memory at once
   std::uint64_t drain_max = 1024 * 1024;              // unread body thrown away after an early error
   bool close_on_invalid = false; // FastDFS storage nodes close after status 22, trackers do not
+  // Set to end every session after the request it is in; may be null.
+  const std::atomic<bool>* stopping = nullptr;
+  // Requests being handled now; may be null.
+  std::atomic<std::size_t>* busy = nullptr;
 };
 
 namespace detail {
+// Counts a request while it is handled.
+class BusyMark {
+ public:
+  explicit BusyMark(std::atomic<std::size_t>* busy) : busy_(busy) {
+    if (busy_ != nullptr) ++*busy_;
+  }
+  BusyMark(const BusyMark&) = delete;
+  BusyMark& operator=(const BusyMark&) = delete;
+  ~BusyMark() {
+    if (busy_ != nullptr) --*busy_;
+  }
+
+ private:
+  std::atomic<std::size_t>* busy_;
+};
+
 // Reads what is left of a request and writes its reply. False: the connection must end.
 Task<Result<bool>> finish_request(Session& session, Body& body, Result<Reply> reply,
                                   const SessionOptions& options);
@@ -139,6 +160,9 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
     else
       connection.clear_deadline();
     CAIRN_CO_RETURN_IF_ERROR(co_await connection.wait_readable());
+    if (options.stopping != nullptr && *options.stopping)
+      co_return Error{Errc::closed, "stopping"};
+    const detail::BusyMark busy(options.busy);
     if (session.allowed || session.peer) connection.set_deadline(options.io_timeout);
     CAIRN_CO_TRY(header, co_await connection.read_header());
     if (header.command == static_cast<std::uint8_t>(wire::Command::quit))
