@@ -120,7 +120,8 @@ class Server {
 
   Task<void> serve_frames(tcp::socket socket) {
     Connection connection(std::move(socket));
-    Session session{connection, tracker_->is_allowed(connection.peer_address()), false, 0, {}, 0};
+    Session session(connection);
+    session.allowed = tracker_->is_allowed(connection.peer_address());
     // A stranger is closed without a byte, as FastDFS does it.
     if (!stopping_ && (session.allowed || tracker_->may_say_hello(connection.peer_address()))) {
       open_.insert(&connection);

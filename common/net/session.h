@@ -25,6 +25,8 @@ enum class Access : std::uint8_t {
 
 // What is known about one connection while it is served.
 struct Session {
+  explicit Session(Connection& c) : connection(c) {}
+
   Connection& connection;
   bool allowed = false;            // its address is in allow_hosts
   bool peer = false;               // it has said hello
@@ -38,8 +40,12 @@ struct Session {
 // (up to a bound) so that the next request is read from the right place.
 class Body {
  public:
-  Body(Connection& connection, wire::FrameHeader header)
-      : connection_(connection), header_(header), left_(header.body_size) {}
+  // `progress_max`: each piece that arrives gives the sender this long for the next one.
+  Body(Connection& connection, wire::FrameHeader header, std::chrono::milliseconds progress_max)
+      : connection_(connection),
+        header_(header),
+        progress_max_(progress_max),
+        left_(header.body_size) {}
 
   std::uint64_t size() const { return header_.body_size; }
   // Bytes not yet taken.
@@ -66,6 +72,7 @@ class Body {
  private:
   Connection& connection_;
   wire::FrameHeader header_;
+  std::chrono::milliseconds progress_max_;
   std::uint64_t left_;
   bool whole_ = false;
   wire::Buffer buffer_;
@@ -173,7 +180,7 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
     if (access != Access::anyone && !session.allowed && !session.peer)
       co_return Error{Errc::denied, connection.peer() + ": not in allow_hosts"};
 
-    Body body(connection, header);
+    Body body(connection, header, options.io_timeout);
     Result<Reply> reply = Error{Errc::invalid_argument, "unknown command"};
     if (entry != nullptr && access == Access::peer && !session.peer) {
       reply = Error{Errc::denied, "command is for nodes"};
