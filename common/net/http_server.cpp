@@ -190,13 +190,11 @@ Head parse_head(std::string_view text, std::size_t target_bytes_max) {
   const std::size_t taken = parser.put(boost::asio::buffer(text.data(), text.size()), error);
   Head& head = parser.head;
   if (error == http::error::bad_version) {
-    // "HTTP/2.0" is a version we do not speak, "HTTQ" is nonsense.
+    // "HTTP/2.0" is a version we do not speak; anything else here is nonsense.
     const std::string_view line = text.substr(0, text.find('\r'));
-    const std::size_t mark = line.rfind(" HTTP/");
-    const std::string_view version =
-        mark == std::string_view::npos ? std::string_view() : line.substr(mark + 6);
-    if (version.size() == 3 && is_digits(version.substr(0, 1)) && version[1] == '.' &&
-        is_digits(version.substr(2)))
+    const std::string_view version = line.substr(line.rfind(' ') + 1);
+    if (version.size() == 8 && version.starts_with("HTTP/") && is_digits(version.substr(5, 1)) &&
+        version[6] == '.' && is_digits(version.substr(7)) && version[5] != '1')
       return refusal(head, 505, "HTTP/1.0 and HTTP/1.1 are served");
   }
   if (error || taken != text.size() || !parser.is_header_done())

@@ -6,8 +6,6 @@
 namespace cairn {
 
 namespace {
-// Each piece that arrives renews the deadline; a sender must not be slower than one piece per
-// io_timeout. Set by serve() and kept here so that streamed bodies renew it too.
 constexpr std::size_t kDrainPiece = 64 * 1024;
 } // namespace
 
@@ -23,10 +21,13 @@ Task<Status> Body::read_exact(std::span<std::byte> out) {
   if (out.size() > left_) co_return Error{Errc::invalid_argument, "body is too short"};
   if (whole_) {
     std::memcpy(out.data(), whole().data(), out.size());
-  } else {
-    CAIRN_CO_RETURN_IF_ERROR(co_await connection_.read_exact(out));
+    left_ -= out.size();
+    co_return Status();
   }
-  left_ -= out.size();
+  while (!out.empty()) {
+    CAIRN_CO_TRY(count, co_await read_some(out));
+    out = out.subspan(count);
+  }
   co_return Status();
 }
 
@@ -37,6 +38,7 @@ Task<Result<std::size_t>> Body::read_some(std::span<std::byte> out) {
     CAIRN_CO_RETURN_IF_ERROR(co_await read_exact(out.first(wanted)));
     co_return wanted;
   }
+  connection_.set_deadline(progress_max_);
   CAIRN_CO_TRY(count, co_await connection_.read_some(out.first(wanted)));
   left_ -= count;
   co_return count;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -24,6 +25,8 @@ enum class Access : std::uint8_t {
 
 // What is known about one connection while it is served.
 struct Session {
+  explicit Session(Connection& c) : connection(c) {}
+
   Connection& connection;
   bool allowed = false;            // its address is in allow_hosts
   bool peer = false;               // it has said hello
@@ -37,8 +40,12 @@ struct Session {
 // (up to a bound) so that the next request is read from the right place.
 class Body {
  public:
-  Body(Connection& connection, wire::FrameHeader header)
-      : connection_(connection), header_(header), left_(header.body_size) {}
+  // `progress_max`: each piece that arrives gives the sender this long for the next one.
+  Body(Connection& connection, wire::FrameHeader header, std::chrono::milliseconds progress_max)
+      : connection_(connection),
+        header_(header),
+        progress_max_(progress_max),
+        left_(header.body_size) {}
 
   std::uint64_t size() const { return header_.body_size; }
   // Bytes not yet taken.
@@ -65,6 +72,7 @@ class Body {
  private:
   Connection& connection_;
   wire::FrameHeader header_;
+  std::chrono::milliseconds progress_max_;
   std::uint64_t left_;
   bool whole_ = false;
   wire::Buffer buffer_;
@@ -118,9 +126,29 @@ struct SessionOptions {
   std::uint64_t inline_max = 64 * 1024 + 256;         // bodies up to this are in memory at once
   std::uint64_t drain_max = 1024 * 1024;              // unread body thrown away after an early error
   bool close_on_invalid = false; // FastDFS storage nodes close after status 22, trackers do not
+  // Set to end every session after the request it is in; may be null.
+  const std::atomic<bool>* stopping = nullptr;
+  // Requests being handled now; may be null.
+  std::atomic<std::size_t>* busy = nullptr;
 };
 
 namespace detail {
+// Counts a request while it is handled.
+class BusyMark {
+ public:
+  explicit BusyMark(std::atomic<std::size_t>* busy) : busy_(busy) {
+    if (busy_ != nullptr) ++*busy_;
+  }
+  BusyMark(const BusyMark&) = delete;
+  BusyMark& operator=(const BusyMark&) = delete;
+  ~BusyMark() {
+    if (busy_ != nullptr) --*busy_;
+  }
+
+ private:
+  std::atomic<std::size_t>* busy_;
+};
+
 // Reads what is left of a request and writes its reply. False: the connection must end.
 Task<Result<bool>> finish_request(Session& session, Body& body, Result<Reply> reply,
                                   const SessionOptions& options);
@@ -139,6 +167,9 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
     else
       connection.clear_deadline();
     CAIRN_CO_RETURN_IF_ERROR(co_await connection.wait_readable());
+    if (options.stopping != nullptr && *options.stopping)
+      co_return Error{Errc::closed, "stopping"};
+    const detail::BusyMark busy(options.busy);
     if (session.allowed || session.peer) connection.set_deadline(options.io_timeout);
     CAIRN_CO_TRY(header, co_await connection.read_header());
     if (header.command == static_cast<std::uint8_t>(wire::Command::quit))
@@ -149,7 +180,7 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
     if (access != Access::anyone && !session.allowed && !session.peer)
       co_return Error{Errc::denied, connection.peer() + ": not in allow_hosts"};
 
-    Body body(connection, header);
+    Body body(connection, header, options.io_timeout);
     Result<Reply> reply = Error{Errc::invalid_argument, "unknown command"};
     if (entry != nullptr && access == Access::peer && !session.peer) {
       reply = Error{Errc::denied, "command is for nodes"};

@@ -47,8 +47,7 @@ void ClusterState::set_facts(ClusterFacts facts) {
 }
 
 void ClusterState::heard_of(std::uint32_t id, Moment now) {
-  const auto found = nodes_.find(id);
-  if (found != nodes_.end()) found->second.heard_of = now.steady;
+  heard_of_[id] = now.steady;
 }
 
 Result<NodeState> ClusterState::joined(const wire::Join& join, std::uint64_t link, Moment now) {
@@ -58,7 +57,7 @@ Result<NodeState> ClusterState::joined(const wire::Join& join, std::uint64_t lin
   Node& node = found->second;
   node.connected = true;
   node.link = link;
-  node.heard_of = now.steady;
+  node.heard = now.steady;
   node.last_heartbeat = now.unix_s;
   node.join = join;
   // What it said in its former life; its first heartbeat follows at once.
@@ -79,7 +78,7 @@ Result<NodeState> ClusterState::heartbeat(const wire::Heartbeat& heartbeat, std:
     return Error{Errc::not_found, "node " + std::to_string(heartbeat.id) + " has not joined here"};
   // A node that was silent and goes on speaking on its connection needs no new join.
   node.connected = true;
-  node.heard_of = now.steady;
+  node.heard = now.steady;
   node.last_heartbeat = now.unix_s;
   node.report = heartbeat;
   // More paths than it has joined with would be a way to make this tracker's tables grow.
@@ -102,8 +101,11 @@ void ClusterState::disconnected(std::uint64_t link) {
 }
 
 void ClusterState::tick(Moment now) {
+  std::erase_if(heard_of_, [&](const auto& item) {
+    return now.steady - item.second >= check_active_interval_;
+  });
   for (auto& [id, node] : nodes_) {
-    if (!node.connected || now.steady - node.heard_of < check_active_interval_) continue;
+    if (!node.connected || now.steady - node.heard < check_active_interval_) continue;
     node.connected = false;
     refresh(node);
     refresh_group(node.fact.group);
@@ -113,9 +115,10 @@ void ClusterState::tick(Moment now) {
 std::set<std::uint32_t> ClusterState::alive(Moment now) const {
   std::set<std::uint32_t> ids;
   for (const auto& [id, node] : nodes_) {
-    const bool heard = node.heard_of.count() != 0 &&
-                       now.steady - node.heard_of < check_active_interval_;
-    if (node.connected || heard) ids.insert(id);
+    if (node.connected) ids.insert(id);
+  }
+  for (const auto& [id, heard] : heard_of_) {
+    if (now.steady - heard < check_active_interval_) ids.insert(id);
   }
   return ids;
 }

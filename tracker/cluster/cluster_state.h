@@ -42,8 +42,7 @@ struct Node {
 
   bool connected = false;
   std::uint64_t link = 0; // the connection it joined on
-  // When it was last heard of in any way, also through another tracker; 0: never.
-  std::chrono::milliseconds heard_of{0};
+  std::chrono::milliseconds heard{0}; // its last join or heartbeat here
   std::uint64_t last_heartbeat = 0; // unix seconds
   wire::Join join;                  // of the last join
   wire::Heartbeat report;           // the last heartbeat
@@ -75,7 +74,7 @@ class ClusterState {
 
   // --- what is heard ---
 
-  // The node has joined another tracker, which asks for us.
+  // The node is about to join, here or at another tracker.
   void heard_of(std::uint32_t id, Moment now);
   // The node, which must be in the facts, has joined on connection `link` (any number that is
   // never 0 nor used again). Answers its state. Errors: not_found.
@@ -122,6 +121,8 @@ class ClusterState {
   Moment started_;
   ClusterFacts facts_;
   std::map<std::uint32_t, Node> nodes_;
+  // Joins of the last check_active_interval, also of nodes that are no members yet.
+  std::map<std::uint32_t, std::chrono::milliseconds> heard_of_;
   std::uint64_t version_;
 };
 

@@ -1,0 +1,156 @@
+// What the handlers of a storage node work with.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <string>
+
+#include "common/config/storage_config.h"
+#include "common/net/session.h"
+#include "storage/binlog/binlog.h"
+#include "storage/peers/peers.h"
+#include "storage/peers/remote.h"
+#include "storage/store/store.h"
+
+namespace cairn::storage {
+
+class SyncService;
+
+// How often an operation was asked for and done, and the bytes it moved.
+struct OperationCounter {
+  std::atomic<std::uint64_t> total{0};
+  std::atomic<std::uint64_t> success{0};
+  std::atomic<std::uint64_t> bytes_total{0};
+  std::atomic<std::uint64_t> bytes_success{0};
+};
+
+struct Counters {
+  OperationCounter upload, append, modify, truncate, set_metadata, remove, download, get_metadata,
+      create_link;
+  std::atomic<std::uint64_t> remote_reads{0};   // answered from another node's disk
+  std::atomic<std::uint64_t> damaged_reads{0};  // a local copy did not hold what its name says
+  std::atomic<std::uint64_t> last_source_update{0}; // unix seconds
+};
+
+// Counts one operation: asked for when made, done by succeed().
+class Counted {
+ public:
+  explicit Counted(OperationCounter& counter, std::uint64_t bytes = 0)
+      : counter_(counter), bytes_(bytes) {
+    counter_.total.fetch_add(1, std::memory_order_relaxed);
+    counter_.bytes_total.fetch_add(bytes, std::memory_order_relaxed);
+  }
+  void succeed() {
+    counter_.success.fetch_add(1, std::memory_order_relaxed);
+    counter_.bytes_success.fetch_add(bytes_, std::memory_order_relaxed);
+  }
+  // For operations whose size is known only later.
+  void add_bytes(std::uint64_t bytes) {
+    bytes_ += bytes;
+    counter_.bytes_total.fetch_add(bytes, std::memory_order_relaxed);
+  }
+
+ private:
+  OperationCounter& counter_;
+  std::uint64_t bytes_;
+};
+
+// Memory that request bodies may take all together; what does not fit is streamed in small pieces.
+class BodyBudget {
+ public:
+  explicit BodyBudget(std::uint64_t bytes_max) : left_(static_cast<std::int64_t>(bytes_max)) {}
+
+  // Takes `bytes` if they are there.
+  bool take(std::uint64_t bytes) {
+    const auto wanted = static_cast<std::int64_t>(bytes);
+    if (left_.fetch_sub(wanted) >= wanted) return true;
+    left_.fetch_add(wanted);
+    return false;
+  }
+  void give_back(std::uint64_t bytes) { left_.fetch_add(static_cast<std::int64_t>(bytes)); }
+
+ private:
+  std::atomic<std::int64_t> left_;
+};
+
+// The parts of the node, made by the server and alive as long as any session.
+struct Context {
+  const config::StorageConfig& config;
+  std::string uuid;
+  Store& store;
+  Binlog& binlog;
+  Peers& peers;
+  SyncService& sync;
+  // The Remote of the I/O thread that asks.
+  std::function<Remote&()> remote;
+  // Decides whether a connection that says hello is a node or administrator of this cluster.
+  std::function<Status(const Session&, const wire::Hello&)> accept_hello;
+  // What `admin` verbs answer (JSON), see status.cpp.
+  std::function<std::string()> status_json;
+
+  Counters counters{};
+  BodyBudget bodies{64 << 20};
+  std::atomic<bool> stopping{false};
+};
+
+// The command table of a storage node's port.
+const HandlerTable<Context>& handler_table();
+
+// For each command family: adds its handlers.
+void add_upload_handlers(HandlerTable<Context>& table);
+void add_appender_handlers(HandlerTable<Context>& table);
+void add_read_handlers(HandlerTable<Context>& table);
+void add_metadata_handlers(HandlerTable<Context>& table);
+void add_delete_handlers(HandlerTable<Context>& table);
+void add_native_handlers(HandlerTable<Context>& table);
+
+// --- shared by the families
+
+// The group of a request must be this node's. Errors: invalid_argument.
+Status check_group(const Context& context, const std::string& group);
+// Parses a remote file name and checks its store path. Errors: invalid_argument.
+Result<RemoteName> parse_name(const Context& context, std::string_view text);
+// Takes `size` bytes of text from the body. Errors: invalid_argument.
+Task<Result<std::string>> take_text(Body& body, std::uint64_t size);
+// A body that must be short: all of it.
+Task<Result<wire::Bytes>> take_all(Body& body);
+// True when changes to that file are made at another node, and this connection is not a node that
+// has sent us the request as the owner.
+bool belongs_elsewhere(Context& context, const Session& session, const RemoteName& name);
+// Sends the request on to the owner: `front` is what was taken of the body.
+Task<Result<Reply>> forward_to_owner(Context& context, const RemoteName& name, Body& body,
+                                     wire::Bytes front);
+// Waits until a change is durable; answers the change.
+Task<Result<Change>> committed(Context& context, Result<Change> change);
+// "group + remote name", the reply of everything that makes a file.
+wire::Bytes stored_file_reply(const Context& context, const std::string& name);
+
+// Request content of known size, taken from the connection: in memory while the budget lasts, else
+// in a staged file.
+class Content {
+ public:
+  // Takes the rest of the body. `store_path`: where a staged file is made. Errors: no_space,
+  // io_error, closed, timeout.
+  static Task<Result<Content>> take(Context& context, Body& body, std::uint8_t store_path);
+
+  Content(Content&& other) noexcept
+      : context_(other.context_), charged_(std::exchange(other.charged_, 0)),
+        memory_(std::move(other.memory_)), view_(other.view_), staged_(std::move(other.staged_)) {}
+  Content& operator=(Content&&) = delete;
+  ~Content();
+
+  bool in_memory() const { return !staged_.has_value(); }
+  wire::View view() const { return view_; }
+  StagedFile& staged() { return *staged_; }
+
+ private:
+  explicit Content(Context& context) : context_(&context) {}
+
+  Context* context_;
+  std::uint64_t charged_ = 0;
+  wire::Buffer memory_;
+  wire::View view_;
+  std::optional<StagedFile> staged_;
+};
+
+} // namespace cairn::storage

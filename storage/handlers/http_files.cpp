@@ -1,0 +1,62 @@
+// Opens files for HTTP, here or at another member.
+#include "storage/handlers/http_files.h"
+
+#include <unistd.h>
+
+#include "storage/handlers/locate.h"
+
+namespace cairn::storage {
+
+namespace {
+
+Task<Status> pass_through(Context& context, RemoteName name,
+                          std::shared_ptr<std::optional<RemoteFile>> whole, Connection& to,
+                          std::uint64_t offset, std::uint64_t length) {
+  if (offset == 0 && *whole && (*whole)->length == length) {
+    RemoteFile file = *std::move(*whole);
+    whole->reset();
+    co_return co_await file.stream_to(to);
+  }
+  whole->reset();
+  if (length == 0) co_return Status();
+  CAIRN_CO_TRY(part, co_await context.remote().open(name, offset, length));
+  if (part.length != length) co_return Error{Errc::io_error, "the file changed while it was sent"};
+  co_return co_await part.stream_to(to);
+}
+
+} // namespace
+
+Task<Result<OpenFile>> StoreFiles::open(const RemoteName& name) {
+  if (name.store_path() >= context_.store.path_count())
+    co_return Error{Errc::not_found, "no such store path"};
+  OpenFile file;
+  const bool constant = name.kind() == FileKind::normal && name.fields();
+  file.immutable = constant;
+  if (constant) file.crc32 = name.fields()->crc32;
+  file.disk = &context_.store.pool(name.store_path());
+  Counted counted(context_.counters.download);
+
+  CAIRN_CO_TRY(located, co_await locate(context_, name, 0, 0));
+  if (located.here) {
+    file.size = located.here->size;
+    file.mtime = located.here->mtime;
+    file.fd = std::shared_ptr<const int>(new int(located.here->file.release()), [](const int* fd) {
+      ::close(*fd);
+      delete fd;
+    });
+    counted.succeed();
+    co_return file;
+  }
+  file.size = located.there->file_size;
+  file.mtime = located.there->mtime;
+  // The stream that located it serves the common request for the whole file; a range asks again.
+  auto whole = std::make_shared<std::optional<RemoteFile>>(std::move(located.there));
+  file.remote = [this, name, whole](Connection& to, std::uint64_t offset,
+                                    std::uint64_t length) -> Task<Status> {
+    return pass_through(context_, name, whole, to, offset, length);
+  };
+  counted.succeed();
+  co_return file;
+}
+
+} // namespace cairn::storage

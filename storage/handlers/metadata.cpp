@@ -1,0 +1,70 @@
+// User metadata: set (13) and get (15).
+#include "common/wire/fastdfs.h"
+#include "storage/handlers/context.h"
+
+namespace cairn::storage {
+
+namespace {
+
+Task<Result<Reply>> set_metadata(Context& context, Session& session, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  constexpr std::size_t kPrefix = wire::size_of<wire::SetMetadataPrefix>;
+  CAIRN_CO_TRY(prefix, wire::decode_prefix<wire::SetMetadataPrefix>(all));
+  const std::string_view rest = wire::as_text(all).substr(kPrefix);
+  if (prefix.name_size > kRemoteNameMax || prefix.name_size > rest.size() ||
+      prefix.meta_size != rest.size() - prefix.name_size)
+    co_return Error{Errc::invalid_argument, "lengths and body length differ"};
+  if (prefix.flag != 'O' && prefix.flag != 'M')
+    co_return Error{Errc::invalid_argument, "metadata flag is neither O nor M"};
+  CAIRN_CO_RETURN_IF_ERROR(check_group(context, prefix.group));
+  CAIRN_CO_TRY(name, parse_name(context, rest.substr(0, prefix.name_size)));
+  if (context.stopping) co_return Error{Errc::unavailable, "stopping"};
+  Counted counted(context.counters.set_metadata);
+
+  if (belongs_elsewhere(context, session, name)) {
+    // At the owner a merge sees all earlier ones. It is taken here when the owner is away and the
+    // file is here: stamps settle what meets what later.
+    auto forwarded = co_await forward_to_owner(context, name, body, all);
+    if (forwarded.code() != Errc::unavailable) {
+      if (forwarded) counted.succeed();
+      co_return forwarded;
+    }
+  }
+  auto work = [&store = context.store, &name, text = rest.substr(prefix.name_size),
+               merge = prefix.flag == 'M'] {
+    return store.set_metadata(name, text, merge, Origin());
+  };
+  auto made = co_await context.store.pool(name.store_path()).run(std::move(work));
+  CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
+  counted.succeed();
+  co_return Reply();
+}
+
+Task<Result<Reply>> get_metadata(Context& context, Session& session, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(all));
+  CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
+  CAIRN_CO_TRY(name, parse_name(context, request.name));
+  Counted counted(context.counters.get_metadata);
+  if (belongs_elsewhere(context, session, name)) {
+    auto text = co_await context.remote().metadata(name);
+    if (text) {
+      counted.succeed();
+      co_return Reply(wire::to_bytes(*text));
+    }
+    if (text.code() == Errc::not_found) co_return std::move(text).error();
+  }
+  auto work = [&store = context.store, &name] { return store.get_metadata(name); };
+  CAIRN_CO_TRY(text, co_await context.store.pool(name.store_path()).run(std::move(work)));
+  counted.succeed();
+  co_return Reply(wire::to_bytes(text));
+}
+
+} // namespace
+
+void add_metadata_handlers(HandlerTable<Context>& table) {
+  table.on(wire::Command::set_metadata, &set_metadata, {Access::client, 128 * 1024});
+  table.on(wire::Command::get_metadata, &get_metadata);
+}
+
+} // namespace cairn::storage

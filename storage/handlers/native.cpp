@@ -1,0 +1,136 @@
+// What other nodes and administrators ask: hello, reads from this disk only, admin verbs.
+#include <nlohmann/json.hpp>
+
+#include "common/base/crc32.h"
+#include "common/net/send_file.h"
+#include "common/wire/fastdfs.h"
+#include "storage/handlers/context.h"
+#include "storage/handlers/native.h"
+
+namespace cairn::storage {
+
+namespace {
+
+void on_native(HandlerTable<Context>& table, wire::NativeCommand command,
+               HandlerTable<Context>::Function function, CommandRule rule) {
+  table.on(static_cast<wire::Command>(command), function, rule);
+}
+
+Task<Result<Reply>> hello(Context& context, Session& session, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(request, wire::decode_lenient<wire::Hello>(all));
+  CAIRN_CO_RETURN_IF_ERROR(context.accept_hello(session, request));
+  session.peer = true;
+  session.peer_id = request.node_id;
+  session.peer_uuid = request.uuid;
+  wire::HelloReply reply;
+  reply.uuid = context.uuid;
+  reply.node_id = context.store.node_id();
+  co_return Reply(wire::encode(reply));
+}
+
+Task<Result<Reply>> admin(Context& context, Session&, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  const auto request = nlohmann::json::parse(wire::as_text(all), nullptr, false);
+  if (!request.is_object() || !request.contains("verb") || !request["verb"].is_string())
+    co_return Error{Errc::invalid_argument, "an admin request is a JSON object with a verb"};
+  if (request["verb"] != "status")
+    co_return Error{Errc::unsupported, "unknown verb"};
+  co_return Reply(wire::to_bytes(context.status_json()));
+}
+
+Task<Result<Reply>> fetch(Context& context, Session& session, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(request, wire::decode_lenient<wire::Fetch>(all));
+  CAIRN_CO_TRY(name, parse_name(context, request.name));
+  DiskPool& pool = context.store.pool(name.store_path());
+  auto open = [&store = context.store, &name]() -> Result<OpenedFile> {
+    auto opened = store.open_file(name);
+    // To the one who asks, a damaged copy is no copy.
+    if (opened.code() == Errc::corrupt) return Error{Errc::not_found, opened.error().detail};
+    return opened;
+  };
+  CAIRN_CO_TRY(opened, co_await pool.run(std::move(open)));
+  if (request.offset > opened.size) co_return Error{Errc::invalid_argument, "beyond the end"};
+  const std::uint64_t rest = opened.size - request.offset;
+  const std::uint64_t length =
+      request.length == 0 || request.length > rest ? rest : request.length;
+
+  wire::Bytes front;
+  wire::Writer writer(front);
+  wire::FrameHeader header;
+  header.body_size = wire::size_of<wire::FetchHead> + length;
+  header.command = static_cast<std::uint8_t>(wire::Command::reply);
+  wire::FetchHead head;
+  head.file_size = opened.size;
+  head.mtime = opened.mtime;
+  wire::encode_into(writer, header);
+  wire::encode_into(writer, head);
+  CAIRN_CO_RETURN_IF_ERROR(co_await session.connection.write(front, /*more=*/length > 0));
+  auto sent = co_await send_file_cached(session.connection, pool, opened.file.get(),
+                                        request.offset, length);
+  if (!sent) session.connection.close();
+  co_return Reply::already_sent();
+}
+
+// What is on the disk under a name, with its checksum read anew.
+Result<wire::ProbeReply> probe_now(Store& store, const RemoteName& name) {
+  wire::ProbeReply reply;
+  auto opened = store.open_file(name);
+  if (opened.code() == Errc::not_found) {
+    CAIRN_TRY(tombstone, store.tombstones().find(name.canonical()));
+    if (tombstone) reply.presence = wire::Presence::deleted;
+    return reply;
+  }
+  reply.presence = wire::Presence::present;
+  if (!opened) {
+    reply.damaged = true;
+    return reply;
+  }
+  reply.size = opened->size;
+  reply.mtime = opened->mtime;
+  auto crc = store.content_crc32(name, true);
+  if (crc) reply.crc32 = *crc;
+  const bool constant = name.kind() == FileKind::normal && name.fields();
+  reply.damaged = !crc || (constant && *crc != name.fields()->crc32);
+  if (auto text = store.get_metadata(name))
+    reply.meta_crc32 = crc32(0, wire::as_view(*text));
+  return reply;
+}
+
+Task<Result<Reply>> probe(Context& context, Session&, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(request, wire::decode_lenient<wire::NameRequest>(all));
+  CAIRN_CO_TRY(name, parse_name(context, request.name));
+  auto work = [&store = context.store, &name] { return probe_now(store, name); };
+  CAIRN_CO_TRY(reply, co_await context.store.pool(name.store_path()).run(std::move(work)));
+  co_return Reply(wire::encode(reply));
+}
+
+Task<Result<Reply>> fetch_meta(Context& context, Session&, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(request, wire::decode_lenient<wire::NameRequest>(all));
+  CAIRN_CO_TRY(name, parse_name(context, request.name));
+  auto work = [&store = context.store, &name] { return store.get_metadata(name); };
+  CAIRN_CO_TRY(text, co_await context.store.pool(name.store_path()).run(std::move(work)));
+  co_return Reply(wire::to_bytes(text));
+}
+
+} // namespace
+
+void add_native_handlers(HandlerTable<Context>& table) {
+  const CommandRule peer{Access::peer, 64 * 1024};
+  on_native(table, wire::NativeCommand::hello, &hello, {Access::anyone, 4096});
+  on_native(table, wire::NativeCommand::admin, &admin, peer);
+  on_native(table, wire::NativeCommand::fetch, &fetch, peer);
+  on_native(table, wire::NativeCommand::probe, &probe, peer);
+  on_native(table, wire::NativeCommand::fetch_meta, &fetch_meta, peer);
+  const CommandRule sync{Access::peer, kSyncFrameMax};
+  on_native(table, wire::NativeCommand::sync_hello, &sync_hello, peer);
+  on_native(table, wire::NativeCommand::sync_batch, &sync_batch, sync);
+  on_native(table, wire::NativeCommand::sync_have, &sync_have, sync);
+  on_native(table, wire::NativeCommand::sync_done, &sync_done, peer);
+  on_native(table, wire::NativeCommand::list_files, &list_files, peer);
+}
+
+} // namespace cairn::storage

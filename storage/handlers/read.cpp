@@ -1,0 +1,160 @@
+// Download (14) and file info (22).
+#include <fcntl.h>
+
+#include "common/net/send_file.h"
+#include "common/wire/fastdfs.h"
+#include "storage/handlers/locate.h"
+
+namespace cairn::storage {
+
+namespace {
+
+// Up to this a file is read into memory and leaves in one write with its header; above, sendfile.
+constexpr std::uint64_t kInlineMax = 64 * 1024;
+
+// How much of a file of `size` bytes is wanted; FastDFS clips at the end.
+Result<std::uint64_t> clip(std::uint64_t size, std::uint64_t offset, std::uint64_t length) {
+  if (offset > size)
+    return Error{Errc::invalid_argument, "offset " + std::to_string(offset) + " of " +
+                                             std::to_string(size) + " bytes"};
+  const std::uint64_t rest = size - offset;
+  return length == 0 || length > rest ? rest : length;
+}
+
+wire::Bytes reply_header(std::uint64_t size) {
+  return wire::encode(
+      wire::FrameHeader{size, static_cast<std::uint8_t>(wire::Command::reply), 0});
+}
+
+Task<Status> send_here(Context& context, Session& session, const RemoteName& name,
+                       const OpenedFile& opened, std::uint64_t offset, std::uint64_t length) {
+  const int fd = opened.file.get();
+  DiskPool& pool = context.store.pool(name.store_path());
+  if (length > kInlineMax) {
+    const wire::Bytes header = reply_header(length);
+    CAIRN_CO_RETURN_IF_ERROR(co_await session.connection.write(header, /*more=*/true));
+    co_return co_await send_file_cached(session.connection, pool, fd, offset, length);
+  }
+  wire::Buffer frame(wire::kHeaderSize + length);
+  const wire::Bytes header = reply_header(length);
+  std::copy(header.begin(), header.end(), frame.data());
+  const std::span<std::byte> content = frame.span().subspan(wire::kHeaderSize);
+  std::size_t have = read_if_cached(fd, offset, content);
+  if (have < length) {
+    auto read = [fd, content, offset, have]() -> Status {
+      for (std::size_t at = have; at < content.size();) {
+        const ssize_t count = ::pread(fd, content.data() + at, content.size() - at,
+                                      static_cast<off_t>(offset + at));
+        if (count < 0) return errno_error("read", errno);
+        if (count == 0) return Error{Errc::io_error, "the file became shorter"};
+        at += static_cast<std::size_t>(count);
+      }
+      return Status();
+    };
+    CAIRN_CO_RETURN_IF_ERROR(co_await pool.run(std::move(read)));
+  }
+  co_return co_await session.connection.write(frame.view());
+}
+
+Task<Result<Reply>> download(Context& context, Session& session, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(request, wire::decode<wire::Download>(all));
+  if (request.offset > kFileSizeMax || request.length > kFileSizeMax)
+    co_return Error{Errc::invalid_argument, "negative offset or length"};
+  CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
+  CAIRN_CO_TRY(name, parse_name(context, request.name));
+  Counted counted(context.counters.download);
+  CAIRN_CO_TRY(located, co_await locate(context, name, request.offset, request.length));
+  if (located.there) {
+    const wire::Bytes header = reply_header(located.there->length);
+    counted.add_bytes(located.there->length);
+    CAIRN_CO_RETURN_IF_ERROR(co_await session.connection.write(header, /*more=*/true));
+    // The length is promised: what breaks from here on can only end the connection.
+    if (auto sent = co_await located.there->stream_to(session.connection); !sent)
+      session.connection.close();
+    else
+      counted.succeed();
+    co_return Reply::already_sent();
+  }
+  const OpenedFile& opened = *located.here;
+  CAIRN_CO_TRY(length, clip(opened.size, request.offset, request.length));
+  counted.add_bytes(length);
+  auto sent = co_await send_here(context, session, name, opened, request.offset, length);
+  if (!sent) session.connection.close();
+  else counted.succeed();
+  co_return Reply::already_sent();
+}
+
+// The text of the source's address, as clients show it.
+std::string source_text(Context& context, const RemoteName& name) {
+  if (!name.fields()) return {};
+  const SourceRef source = name.fields()->source;
+  if (const auto* node = context.peers.get()->resolve(source)) return node->host;
+  return source.is_server_id() ? std::string() : source.text();
+}
+
+Task<Result<Reply>> file_info(Context& context, Session& session, Body& body) {
+  constexpr std::size_t kNameMin = 37; // as the original server
+  constexpr std::uint8_t kNoCrc = 1;
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(all));
+  CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
+  if (request.name.size() < kNameMin)
+    co_return Error{Errc::invalid_argument, "name too short"};
+  CAIRN_CO_TRY(name, parse_name(context, request.name));
+
+  wire::FileInfo info;
+  info.source_host = source_text(context, name);
+  const bool constant = name.kind() == FileKind::normal && name.fields();
+  const bool want_crc = constant || (body.flags() & kNoCrc) == 0;
+  std::uint32_t crc = constant ? name.fields()->crc32 : 0;
+
+  std::optional<OpenedFile> here;
+  if (session.peer || !read_at_owner(context, name)) {
+    CAIRN_CO_TRY(opened, co_await open_here(context, name));
+    here = std::move(opened);
+  }
+  if (!here) {
+    auto found = co_await context.remote().probe(name);
+    if (found && found->presence != wire::Presence::present)
+      co_return Error{Errc::not_found, request.name};
+    if (found) {
+      info.size = found->size;
+      info.mtime = found->mtime;
+      if (!constant && want_crc) crc = found->crc32;
+    } else if (read_at_owner(context, name)) {
+      CAIRN_CO_TRY(opened, co_await open_here(context, name));
+      here = std::move(opened);
+      if (!here) co_return std::move(found).error();
+    } else {
+      co_return std::move(found).error();
+    }
+  }
+  if (here) {
+    info.size = here->size;
+    info.mtime = here->mtime;
+    if (!constant && want_crc) {
+      auto read = [&store = context.store, &name] { return store.content_crc32(name, true); };
+      CAIRN_CO_TRY(value, co_await context.store.pool(name.store_path()).run(std::move(read)));
+      crc = value;
+    }
+  }
+  // Clients of every language expect the sign extension of the original.
+  info.crc32 = static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(crc)));
+  co_return Reply(wire::encode(info));
+}
+
+Task<Result<Reply>> active_test(Context&, Session&, Body& body) {
+  if (body.size() != 0) co_return Error{Errc::invalid_argument, "active test has no body"};
+  co_return Reply();
+}
+
+} // namespace
+
+void add_read_handlers(HandlerTable<Context>& table) {
+  table.on(wire::Command::download_file, &download);
+  table.on(wire::Command::query_file_info, &file_info);
+  table.on(wire::Command::active_test, &active_test);
+}
+
+} // namespace cairn::storage

@@ -1,0 +1,139 @@
+// Uploads: normal (11), appender (23) and slave files (21), and links (20).
+#include <ctime>
+
+#include "common/wire/fastdfs.h"
+#include "storage/handlers/context.h"
+
+namespace cairn::storage {
+
+namespace {
+
+constexpr std::uint64_t kBodyMax = kFileSizeMax;
+
+Task<Result<Reply>> upload_any(Context& context, Body& body, bool appender) {
+  std::array<std::byte, wire::size_of<wire::UploadPrefix>> raw;
+  CAIRN_CO_RETURN_IF_ERROR(co_await body.read_exact(raw));
+  CAIRN_CO_TRY(prefix, wire::decode<wire::UploadPrefix>(raw));
+  if (prefix.file_size != body.left())
+    co_return Error{Errc::invalid_argument, "file size and body length differ"};
+  CAIRN_CO_RETURN_IF_ERROR(validate_extension(prefix.extension));
+  if (context.stopping) co_return Error{Errc::unavailable, "stopping"};
+  Counted counted(context.counters.upload, prefix.file_size);
+  CAIRN_CO_TRY(store_path, context.store.choose_path(prefix.store_path, prefix.file_size));
+
+  NewFile file;
+  file.extension = std::move(prefix.extension);
+  file.appender = appender;
+  CAIRN_CO_TRY(content, co_await Content::take(context, body, store_path));
+  auto create = [&store = context.store, &file, store_path, &content] {
+    return content.in_memory() ? store.create(file, store_path, content.view())
+                               : store.publish(file, std::move(content.staged()));
+  };
+  auto made = co_await context.store.pool(store_path).run(std::move(create));
+  CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
+  counted.succeed();
+  context.counters.last_source_update = static_cast<std::uint64_t>(std::time(nullptr));
+  co_return Reply(stored_file_reply(context, change.name));
+}
+
+Task<Result<Reply>> upload_file(Context& context, Session&, Body& body) {
+  return upload_any(context, body, false);
+}
+
+Task<Result<Reply>> upload_appender(Context& context, Session&, Body& body) {
+  return upload_any(context, body, true);
+}
+
+Task<Result<Reply>> upload_slave(Context& context, Session& session, Body& body) {
+  std::array<std::byte, wire::size_of<wire::SlavePrefix>> raw;
+  CAIRN_CO_RETURN_IF_ERROR(co_await body.read_exact(raw));
+  CAIRN_CO_TRY(prefix, wire::decode<wire::SlavePrefix>(raw));
+  if (prefix.master_size > body.left() || prefix.file_size != body.left() - prefix.master_size)
+    co_return Error{Errc::invalid_argument, "lengths and body length differ"};
+  CAIRN_CO_RETURN_IF_ERROR(validate_prefix(prefix.prefix));
+  CAIRN_CO_RETURN_IF_ERROR(validate_extension(prefix.extension));
+  CAIRN_CO_TRY(master_text, co_await take_text(body, prefix.master_size));
+  CAIRN_CO_TRY(master, parse_name(context, master_text));
+  CAIRN_CO_TRY(slave_text, slave_name(master, prefix.prefix, std::string_view(prefix.extension)));
+  CAIRN_CO_TRY(slave, parse_name(context, slave_text));
+
+  if (belongs_elsewhere(context, session, master)) {
+    wire::Bytes front(raw.begin(), raw.end());
+    wire::Writer(front).raw(wire::as_view(master_text));
+    co_return co_await forward_to_owner(context, master, body, std::move(front));
+  }
+  if (context.stopping) co_return Error{Errc::unavailable, "stopping"};
+  Counted counted(context.counters.upload, prefix.file_size);
+  auto look = [&store = context.store, &master, &slave] {
+    return std::pair(store.exists(master), store.exists(slave));
+  };
+  DiskPool& pool = context.store.pool(master.store_path());
+  const auto [master_here, slave_here] = co_await pool.run(std::move(look));
+  if (slave_here) co_return Error{Errc::exists, slave_text};
+  if (!master_here) {
+    // The owner of a file whose source has left may not have it itself yet.
+    CAIRN_CO_TRY(elsewhere, co_await context.remote().probe(master));
+    if (elsewhere.presence != wire::Presence::present)
+      co_return Error{Errc::not_found, master_text};
+  }
+  CAIRN_CO_TRY(content, co_await Content::take(context, body, slave.store_path()));
+  auto put = [&store = context.store, &slave, &content] {
+    return content.in_memory() ? store.put(slave, content.view(), Origin())
+                               : store.put(slave, std::move(content.staged()), Origin());
+  };
+  auto made = co_await pool.run(std::move(put));
+  CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
+  counted.succeed();
+  context.counters.last_source_update = static_cast<std::uint64_t>(std::time(nullptr));
+  co_return Reply(stored_file_reply(context, change.name));
+}
+
+Task<Result<Reply>> create_link(Context& context, Session& session, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(prefix, wire::decode_prefix<wire::CreateLinkPrefix>(all));
+  const auto names = wire::as_text(all).substr(wire::size_of<wire::CreateLinkPrefix>);
+  constexpr std::uint64_t kNamesMax = 256;
+  if (prefix.master_size > kNamesMax || prefix.source_size > kNamesMax ||
+      prefix.signature_size > kNamesMax || prefix.signature_size == 0 ||
+      prefix.master_size + prefix.source_size + prefix.signature_size != names.size() ||
+      names.size() > kNamesMax)
+    co_return Error{Errc::invalid_argument, "lengths and body length differ"};
+  CAIRN_CO_RETURN_IF_ERROR(check_group(context, prefix.group));
+  CAIRN_CO_RETURN_IF_ERROR(validate_extension(prefix.extension));
+  const std::string master_text(names.substr(0, prefix.master_size));
+  const std::string source_text(names.substr(prefix.master_size, prefix.source_size));
+  CAIRN_CO_TRY(source, parse_name(context, source_text));
+  std::optional<RemoteName> wanted;
+  if (!master_text.empty()) {
+    CAIRN_CO_RETURN_IF_ERROR(validate_prefix(prefix.prefix));
+    CAIRN_CO_TRY(master, parse_name(context, master_text));
+    CAIRN_CO_TRY(text, slave_name(master, prefix.prefix, std::string_view(prefix.extension)));
+    CAIRN_CO_TRY(name, parse_name(context, text));
+    // A link is a second name of one inode: it lies where its source lies.
+    if (name.store_path() != source.store_path())
+      co_return Error{Errc::invalid_argument, "source and master are on different store paths"};
+    wanted = name;
+  }
+  if (belongs_elsewhere(context, session, source))
+    co_return co_await forward_to_owner(context, source, body, std::move(all));
+  Counted counted(context.counters.create_link);
+  auto link = [&store = context.store, &source, &prefix, &wanted] {
+    return store.link(source, prefix.extension, wanted ? &*wanted : nullptr, Origin());
+  };
+  auto made = co_await context.store.pool(source.store_path()).run(std::move(link));
+  CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
+  counted.succeed();
+  co_return Reply(stored_file_reply(context, change.name));
+}
+
+} // namespace
+
+void add_upload_handlers(HandlerTable<Context>& table) {
+  const CommandRule rule{Access::client, kBodyMax};
+  table.on(wire::Command::upload_file, &upload_file, rule);
+  table.on(wire::Command::upload_appender_file, &upload_appender, rule);
+  table.on(wire::Command::upload_slave_file, &upload_slave, rule);
+  table.on(wire::Command::create_link, &create_link);
+}
+
+} // namespace cairn::storage

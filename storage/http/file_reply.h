@@ -1,0 +1,42 @@
+// From an open file and the headers of a request to a reply: conditions, ranges, validators and the
+// headers of a file. Pure but for the clock that the caller reads.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "common/base/file_id.h"
+#include "common/net/http_range.h"
+#include "common/net/http_server.h"
+#include "storage/http/file_source.h"
+
+namespace cairn::storage {
+
+// ETag and Last-Modified of a file. A normal file's come from its name, so they are the same at
+// every node of the group: "crc32-size" in hex, and the upload time. Other immutable files with a
+// known checksum have the same form of tag, with the time of the disk. What can change is tagged by
+// size, time and version; without a version a change within the last seconds could leave size and
+// time as they were, so the tag is weak until the file has rested.
+Validators validators_of(const RemoteName& name, const OpenFile& file, std::int64_t now);
+
+// What the caller knows besides the request.
+struct FileReplyContext {
+  std::string_view content_type;
+  std::string_view cache_control;
+  std::string_view disposition_name; // empty: shown in the browser, else saved under this name
+  std::int64_t now = 0;              // unix seconds
+};
+
+// The answer to a GET or HEAD of an existing file: 200, 206 (one range, or multipart/byteranges),
+// 304, 412 or 416. Types that browsers run get a Content-Security-Policy that keeps them out of the
+// site's origin.
+HttpReply file_reply(const HttpRequest& request, const RemoteName& name, const OpenFile& file,
+                     const FileReplyContext& context);
+
+// A 200 with bytes [start, end) of an FLV file behind its own first 13 bytes (header and first tag
+// size), so that a player can begin in the middle. Needs 13 < start < end <= size.
+HttpReply flv_reply(const OpenFile& file, std::uint64_t start, std::uint64_t end,
+                    const FileReplyContext& context);
+
+} // namespace cairn::storage

@@ -1,0 +1,74 @@
+// The HTTP service of a storage node: files by ID and the administrative pages. Upload, URL rules
+// and exports join as further resolvers.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/config/storage_config.h"
+#include "common/net/http_server.h"
+#include "common/net/mime_types.h"
+#include "storage/http/admin_pages.h"
+#include "storage/http/file_source.h"
+#include "storage/http/http_metrics.h"
+#include "storage/http/resolver.h"
+
+namespace cairn::storage {
+
+// GET and HEAD of /M00/HH/LL/leaf and /group1/M00/HH/LL/leaf, with the FastDFS token if configured.
+// Query: `attname` or `filename` saves under that name; `start` and `end` of .flv files.
+class FileIdResolver : public Resolver {
+ public:
+  // All arguments outlive this. `fail_page` is what a bad token gets instead of an error (nullptr:
+  // nothing); its type comes from the name of the configured file.
+  FileIdResolver(const config::StorageConfig& config, const MimeTypes& types, FileSource& source,
+                 const std::string* fail_page);
+
+  bool claims(const ResolvedUrl& url) const override;
+  Task<HttpReply> answer(ResolvedUrl url) override;
+
+ private:
+  // Nullopt: the token holds (and `cache_control` says for how long), or none is asked for.
+  std::optional<HttpReply> refuse_token(const RemoteName& name, std::string_view query,
+                                        std::string& cache_control) const;
+
+  const config::StorageConfig& config_;
+  const MimeTypes& types_;
+  FileSource& source_;
+  const std::string* fail_page_;
+};
+
+class FileService {
+ public:
+  // Reads the mime.types file and the page for bad tokens, if configured. `config` and `source`
+  // outlive the service. Blocks: start-up only. Errors: of reading those files; invalid_argument.
+  static Result<std::unique_ptr<FileService>> make(const config::StorageConfig& config,
+                                                   FileSource& source, AdminCallbacks callbacks);
+
+  // Adds a resolver before the ID grammar (URL rules) or behind it (exports). Before serving starts.
+  void add_before_ids(std::unique_ptr<Resolver> resolver);
+  void add_after_ids(std::unique_ptr<Resolver> resolver);
+
+  // For serve_http(); the service outlives both.
+  HttpHandler handler();
+  // Time-outs and limits for serve_http(), with the counters attached. `disk` reads cold files
+  // ahead where a source names no pool.
+  HttpOptions options(DiskPool* disk);
+
+  const HttpMetrics& metrics() const { return metrics_; }
+
+ private:
+  explicit FileService(const config::StorageConfig& config);
+  Task<HttpReply> answer(const HttpRequest& request);
+
+  const config::StorageConfig& config_;
+  MimeTypes types_;
+  std::string fail_page_;
+  HttpMetrics metrics_;
+  std::vector<std::unique_ptr<Resolver>> resolvers_; // in the order they are asked
+  std::size_t ids_ = 0;                              // index of the ID grammar among them
+};
+
+} // namespace cairn::storage

@@ -1,0 +1,238 @@
+// Wires the parts of a storage node together.
+#include "storage/server.h"
+
+#include <spdlog/spdlog.h>
+
+#include <thread>
+
+#include "common/daemon/daemon.h"
+#include "common/net/listener.h"
+#include "storage/handlers/context.h"
+#include "storage/handlers/http_files.h"
+#include "storage/http/file_service.h"
+#include "storage/status.h"
+#include "storage/sync/sync_service.h"
+#include "storage/tracker_link/tracker_link.h"
+
+namespace cairn::storage {
+
+namespace {
+
+constexpr std::chrono::seconds kDrainMax{10};
+constexpr std::chrono::milliseconds kUsageInterval{1000};
+
+thread_local Remote* remote_of_this_thread = nullptr;
+
+} // namespace
+
+// Members are in the order of their making: what is below uses what is above.
+struct StorageServer::Parts {
+  explicit Parts(config::StorageConfig c, DataLock l)
+      : config(std::move(c)),
+        lock(std::move(l)),
+        io(config.work_thread_count()),
+        background(1),
+        frame_listener(io, frame_gauge, config.max_connections,
+                       [this](tcp::socket socket) { accept_frames(std::move(socket)); }),
+        http_listener(io, http_gauge, config.max_connections,
+                      [this](tcp::socket socket) { accept_http(std::move(socket)); }) {}
+
+  void accept_frames(tcp::socket socket);
+  void accept_http(tcp::socket socket);
+  Status accept_hello(const Session& session, const wire::Hello& hello) const;
+  Task<void> watch_disks();
+
+  config::StorageConfig config;
+  DataLock lock;
+  std::string uuid;
+  ConnectionGauge frame_gauge;
+  ConnectionGauge http_gauge;
+  // After the pools in destruction order: handlers on the I/O threads use the store's pools.
+  std::unique_ptr<Store> store;
+  std::unique_ptr<Binlog> binlog;
+  std::unique_ptr<Peers> peers;
+  std::unique_ptr<SyncService> sync;
+  std::vector<std::unique_ptr<Remote>> remotes; // one per I/O thread
+  std::unique_ptr<Context> context;
+  std::unique_ptr<StoreFiles> files;
+  std::unique_ptr<NodeStatus> status;
+  std::unique_ptr<FileService> http;
+  HttpHandler http_handler;
+  HttpOptions http_options;
+  SessionOptions session_options;
+  std::atomic<std::size_t> busy{0};
+  IoPool io;
+  IoPool background;
+  std::unique_ptr<TrackerLink> link;
+  Listener frame_listener;
+  Listener http_listener;
+  bool started = false;
+};
+
+void StorageServer::Parts::accept_frames(tcp::socket socket) {
+  auto executor = socket.get_executor();
+  auto session = [](Parts& parts, tcp::socket s) -> Task<void> {
+    Connection connection(std::move(s));
+    const auto bytes = connection.peer_address().to_string();
+    Session state(connection);
+    state.allowed = parts.config.allow_hosts.contains(bytes);
+    const Status ended =
+        co_await serve(*parts.context, handler_table(), parts.session_options, state);
+    if (ended.code() != Errc::closed)
+      spdlog::debug("session ended peer={} cause={}", connection.peer(), ended.error().text());
+    connection.close();
+    --parts.frame_gauge.open;
+  };
+  spawn(executor, session(*this, std::move(socket)), "storage.session");
+}
+
+void StorageServer::Parts::accept_http(tcp::socket socket) {
+  auto executor = socket.get_executor();
+  auto session = [](Parts& parts, tcp::socket s) -> Task<void> {
+    Connection connection(std::move(s));
+    co_await serve_http(connection, parts.http_handler, parts.http_options);
+    connection.close();
+    --parts.http_gauge.open;
+  };
+  spawn(executor, session(*this, std::move(socket)), "storage.http");
+}
+
+Status StorageServer::Parts::accept_hello(const Session& session, const wire::Hello&) const {
+  // The one place that decides who is a peer; the handshake over the cluster secret joins here.
+  const auto& address = session.connection.peer_address();
+  if (session.allowed || address.is_loopback()) return Status();
+  const std::string text = address.to_string();
+  for (const wire::NodeView& node : peers->get()->view().nodes)
+    if (node.host == text) return Status();
+  return Error{Errc::denied, text + " is neither a node of this cluster nor in allow_hosts"};
+}
+
+Task<void> StorageServer::Parts::watch_disks() {
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  for (;;) {
+    timer.expires_after(kUsageInterval);
+    auto [error] = co_await timer.async_wait(as_result);
+    if (error) co_return;
+    store->refresh_usage();
+  }
+}
+
+StorageServer::StorageServer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+StorageServer::~StorageServer() { stop(); }
+
+Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig config) {
+  CAIRN_TRY(lock, DataLock::take(config.base_path));
+  auto parts = std::make_unique<Parts>(std::move(config), std::move(lock));
+  Parts& p = *parts;
+  for (const std::string& name : p.config.allow_hosts.resolve_names())
+    spdlog::warn("allow_hosts: {} does not resolve", name);
+  for (const std::string& name : p.config.admin_hosts.resolve_names())
+    spdlog::warn("admin_hosts: {} does not resolve", name);
+  CAIRN_RETURN_IF_ERROR(p.frame_listener.listen(p.config.bind_addr, p.config.port));
+  if (p.config.http_port != 0)
+    CAIRN_RETURN_IF_ERROR(p.http_listener.listen(p.config.http_bind_addr, p.config.http_port));
+
+  CAIRN_TRY(uuid, node_uuid(p.config.base_path));
+  p.uuid = std::move(uuid);
+  CAIRN_TRY(store, Store::open(p.config));
+  p.store = std::move(store);
+  p.store->sweep();
+  BinlogOptions log_options;
+  log_options.segment_size = p.config.binlog_segment_size;
+  log_options.durable = p.config.durability == config::Durability::durable;
+  log_options.sync_files = [raw = p.store.get()] { return raw->sync_files(); };
+  CAIRN_TRY(binlog, Binlog::open(p.config.base_path / "data" / "binlog", std::move(log_options)));
+  p.binlog = std::move(binlog);
+  p.store->attach(*p.binlog);
+  p.peers = std::make_unique<Peers>(p.uuid, p.config.group_name);
+  CAIRN_TRY(sync, SyncService::open(p.config, p.uuid, *p.store, *p.binlog, *p.peers));
+  p.sync = std::move(sync);
+
+  p.context.reset(new Context{
+      .config = p.config,
+      .uuid = p.uuid,
+      .store = *p.store,
+      .binlog = *p.binlog,
+      .peers = *p.peers,
+      .sync = *p.sync,
+      .remote = []() -> Remote& { return *remote_of_this_thread; },
+      .accept_hello = [&p](const Session& s, const wire::Hello& h) { return p.accept_hello(s, h); },
+      .status_json = [&p] { return p.status->json(); },
+  });
+  p.files = std::make_unique<StoreFiles>(*p.context);
+  p.status = std::make_unique<NodeStatus>(*p.context, p.frame_gauge, p.http_gauge);
+  AdminCallbacks admin;
+  admin.failing_checks = [&p] { return p.status->failing_checks(); };
+  admin.metrics = [&p](MetricsText& out) -> Task<void> {
+    p.status->metrics(out);
+    p.http->metrics().write(out);
+    co_return;
+  };
+  admin.status = [&p]() -> Task<std::string> { co_return p.status->json(); };
+  CAIRN_TRY(http, FileService::make(p.config, *p.files, std::move(admin)));
+  p.http = std::move(http);
+  p.http_handler = p.http->handler();
+  p.http_options = p.http->options(&p.store->pool(0));
+  p.session_options.io_timeout = p.config.network_timeout;
+  p.session_options.close_on_invalid = true;
+  p.session_options.stopping = &p.context->stopping;
+  p.session_options.busy = &p.busy;
+  return std::unique_ptr<StorageServer>(new StorageServer(std::move(parts)));
+}
+
+Status StorageServer::start() {
+  Parts& p = *parts_;
+  LinkCallbacks callbacks;
+  callbacks.fill = [&p](wire::Heartbeat& heartbeat) { p.status->fill(heartbeat); };
+  callbacks.on_id = [&p](std::uint32_t id) { p.store->set_node_id(id); };
+  p.link = std::make_unique<TrackerLink>(p.background.at(0), p.config, p.uuid, *p.peers,
+                                         std::move(callbacks));
+  p.status->set_link(p.link.get());
+  p.sync->on_change([&p] { p.link->nudge(); });
+  p.started = true;
+  CAIRN_RETURN_IF_ERROR(p.link->start());
+  CAIRN_RETURN_IF_ERROR(p.sync->start());
+
+  wire::Hello hello;
+  hello.role = wire::Role::storage;
+  hello.uuid = p.uuid;
+  hello.group = p.config.group_name;
+  for (std::size_t i = 0; i < p.io.size(); ++i) {
+    p.remotes.push_back(std::make_unique<Remote>(*p.peers, hello, p.config.connect_timeout,
+                                                 p.config.network_timeout));
+    asio::post(p.io.at(i),
+               [remote = p.remotes.back().get()] { remote_of_this_thread = remote; });
+  }
+  spawn(p.background.at(0).get_executor(), p.watch_disks(), "storage.disks");
+  p.io.start();
+  p.background.start();
+  p.frame_listener.start();
+  if (p.config.http_port != 0) p.http_listener.start();
+  spdlog::info("serving group={} port={} http_port={} paths={} durability={}",
+               p.config.group_name, p.config.port, p.config.http_port, p.store->path_count(),
+               p.config.durability == config::Durability::durable ? "durable" : "relaxed");
+  return Status();
+}
+
+void StorageServer::stop() {
+  Parts& p = *parts_;
+  if (!p.started) return;
+  p.started = false;
+  p.context->stopping = true;
+  p.link->nudge(); // no new uploads are sent to us from here on
+  p.frame_listener.stop();
+  p.http_listener.stop();
+  const auto until = std::chrono::steady_clock::now() + kDrainMax;
+  while (p.busy > 0 && std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  p.sync->stop();
+  p.link->stop();
+  p.io.stop();
+  p.background.stop();
+  if (auto committed = p.binlog->commit_blocking(p.binlog->end_seq()); !committed)
+    spdlog::error("stopping: {}", committed.error().text());
+  spdlog::info("stopped");
+}
+
+} // namespace cairn::storage

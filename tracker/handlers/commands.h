@@ -1,0 +1,26 @@
+// Handlers that change something or wait for somebody: native commands, and the two FastDFS commands
+// that remove. The queries are in queries.h; table.cpp puts all of them on the wire.
+#pragma once
+
+#include "common/net/session.h"
+#include "tracker/handlers/tracker.h"
+
+namespace cairn::tracker {
+
+// native 160: who the other side is. Errors: denied, unsupported (its version is too old).
+Task<Result<Reply>> say_hello(Tracker& tracker, Session& session, Body& body);
+// native 162. Errors: those of JoinNode; unavailable (the metadata holder cannot be asked).
+Task<Result<Reply>> join(Tracker& tracker, Session& session, Body& body);
+// native 163. Errors: not_found (join again).
+Task<Result<Reply>> heartbeat(Tracker& tracker, Session& session, Body& body);
+// native 164.
+Task<Result<Reply>> cluster_view(Tracker& tracker, Session& session, Body& body);
+// native 161: JSON to JSON; what a verb refuses is told in the JSON, with status 0.
+Task<Result<Reply>> admin(Tracker& tracker, Session& session, Body& body);
+
+// FastDFS 93: group, storage ID. Errors: not_found; busy (it is up); already (removed before).
+Task<Result<Reply>> delete_storage(Tracker& tracker, Session& session, Body& body);
+// FastDFS 108. Errors: not_found; busy (it has nodes).
+Task<Result<Reply>> delete_group(Tracker& tracker, Session& session, Body& body);
+
+} // namespace cairn::tracker

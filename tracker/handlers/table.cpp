@@ -1,0 +1,86 @@
+// The table of commands: which function, who may send it, how long its body may be.
+#include "common/wire/native.h"
+#include "tracker/handlers/commands.h"
+#include "tracker/handlers/queries.h"
+
+namespace cairn::tracker {
+
+namespace {
+
+using Handler = Task<Result<Reply>> (*)(Tracker&, Session&, Body&);
+
+// FastDFS requests are a group and a name; everything longer is nonsense.
+constexpr std::uint64_t kQueryBodyMax = 1024;
+// A heartbeat with 256 store paths and a thousand peers stays below this.
+constexpr std::uint64_t kNativeBodyMax = 256 * 1024;
+
+// Puts a query on the wire.
+template <Result<wire::Bytes> (*F)(Query&, wire::View)>
+Task<Result<Reply>> answer(Tracker& tracker, Session& session, Body& body) {
+  Query query = tracker.query(session);
+  auto bytes = F(query, body.whole());
+  tracker.count(body.command(), bytes.has_value());
+  if (!bytes) co_return std::move(bytes).error();
+  co_return Reply(*std::move(bytes));
+}
+
+template <Handler F>
+Task<Result<Reply>> counted(Tracker& tracker, Session& session, Body& body) {
+  auto reply = co_await F(tracker, session, body);
+  tracker.count(body.command(), reply.has_value());
+  co_return reply;
+}
+
+HandlerTable<Tracker> make_table() {
+  using wire::Command;
+  using wire::NativeCommand;
+  HandlerTable<Tracker> table;
+  const auto on = [&table](auto command, Handler handler, Access access, std::uint64_t body_max) {
+    table.on(static_cast<Command>(command), handler, CommandRule{access, body_max});
+  };
+  const auto query = [&on](auto command, Handler handler) {
+    on(command, handler, Access::client, kQueryBodyMax);
+  };
+
+  query(Command::query_store, answer<query_store>);
+  query(Command::query_store_in_group, answer<query_store_in_group>);
+  query(Command::query_store_all, answer<query_store_all>);
+  query(Command::query_store_in_group_all, answer<query_store_in_group_all>);
+  query(Command::query_fetch_one, answer<query_fetch_one>);
+  query(Command::query_update, answer<query_update>);
+  query(Command::query_fetch_all, answer<query_fetch_all>);
+  query(Command::list_group, answer<list_group>);
+  query(Command::list_all_groups, answer<list_all_groups>);
+  query(Command::list_storages, answer<list_storages>);
+  query(Command::fetch_storage_ids, answer<fetch_storage_ids>);
+  query(Command::get_storage_id, answer<get_storage_id>);
+  query(Command::get_storage_status, answer<get_storage_status>);
+  query(Command::get_parameters, answer<get_parameters>);
+  query(Command::set_trunk_server, answer<set_trunk_server>);
+  query(Command::get_leader, answer<get_leader>);
+  query(Command::tracker_cluster_stat, answer<tracker_cluster_stat>);
+  query(Command::storage_cluster_stat, answer<storage_cluster_stat>);
+  query(Command::storage_volume_stat, answer<storage_volume_stat>);
+  query(Command::active_test, answer<active_test>);
+  query(Command::delete_storage, counted<delete_storage>);
+  query(Command::delete_group, counted<delete_group>);
+  // What a FastDFS storage node would say after joining; numbers from the protocol.
+  for (const int refused : {59, 72, 73, 74, 79, 83, 84, 85, 87, 88, 89})
+    query(refused, answer<refuse_storage_command>);
+
+  on(NativeCommand::hello, counted<say_hello>, Access::anyone, kNativeBodyMax);
+  on(NativeCommand::admin, counted<admin>, Access::peer, kNativeBodyMax);
+  on(NativeCommand::join, counted<join>, Access::peer, kNativeBodyMax);
+  on(NativeCommand::heartbeat, counted<heartbeat>, Access::peer, kNativeBodyMax);
+  on(NativeCommand::cluster_view, counted<cluster_view>, Access::client, kNativeBodyMax);
+  return table;
+}
+
+} // namespace
+
+const HandlerTable<Tracker>& handlers() {
+  static const HandlerTable<Tracker> table = make_table();
+  return table;
+}
+
+} // namespace cairn::tracker

@@ -1,0 +1,23 @@
+// cairn-tracker CONF
+#include "common/config/tracker_config.h"
+#include "common/daemon/daemon.h"
+#include "tracker/server.h"
+
+#include <utility>
+
+int main(int argc, char** argv) {
+  cairn::DaemonProgram program;
+  program.name = "cairn-tracker";
+  program.description = "The tracker of a Cairn cluster: tells clients which storage node to use.";
+  program.check = [](const std::filesystem::path& conf)
+      -> cairn::Result<std::vector<std::string>> {
+    CAIRN_TRY(loaded, cairn::config::load_tracker_config(conf));
+    return std::move(loaded.notes);
+  };
+  program.sample = cairn::config::tracker_sample;
+  program.run = [](const std::filesystem::path& conf) -> cairn::Status {
+    CAIRN_TRY(loaded, cairn::config::load_tracker_config(conf));
+    return cairn::tracker::serve_tracker(std::move(loaded));
+  };
+  return cairn::daemon_main(argc, argv, program);
+}

@@ -1,0 +1,232 @@
+// Wiring: store, log, state, listeners, shutdown.
+#include "tracker/server.h"
+
+#include "common/base/text.h"
+#include "common/daemon/daemon.h"
+#include "common/daemon/log.h"
+#include "common/net/disk_pool.h"
+#include "common/net/http_server.h"
+#include "common/net/io_pool.h"
+#include "common/net/listener.h"
+#include "common/net/session.h"
+#include "tracker/handlers/tracker.h"
+#include "tracker/http/http.h"
+#include "tracker/log/embedded_log.h"
+#include "tracker/log/meta_store.h"
+
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_future.hpp>
+
+#include <future>
+#include <set>
+#include <utility>
+
+namespace cairn::tracker {
+
+namespace {
+
+constexpr std::size_t kHttpConnectionsMax = 1024;
+constexpr std::size_t kBodyInlineMax = 1024 * 1024;
+// How long open connections may take to end after they were cut.
+constexpr std::chrono::seconds kStopMax{5};
+
+spdlog::logger& log() {
+  static spdlog::logger& one = logger("tracker");
+  return one;
+}
+
+// Everything that lives as long as the process serves. Members are destroyed from the last to the
+// first: sockets before their io_context, sessions before what they use.
+class Server {
+ public:
+  Server(config::TrackerConfig config, std::string uuid)
+      : config_(std::move(config)),
+        uuid_(std::move(uuid)),
+        disk_("tracker-meta", 1),
+        io_(1),
+        frames_(io_, frame_gauge_, config_.max_connections,
+                [this](tcp::socket socket) { on_frames(std::move(socket)); }),
+        http_(io_, http_gauge_, kHttpConnectionsMax,
+              [this](tcp::socket socket) { on_http(std::move(socket)); }) {
+    options_.io_timeout = config_.network_timeout;
+    options_.inline_max = kBodyInlineMax;
+  }
+
+  Status run() {
+    CAIRN_TRY(facts, open_metadata());
+    CAIRN_RETURN_IF_ERROR(frames_.listen(config_.bind_addr, config_.port));
+    if (config_.http_port != 0)
+      CAIRN_RETURN_IF_ERROR(http_.listen(config_.http_bind_addr, config_.http_port));
+    tracker_.emplace(io_.at(0).get_executor(), config_, uuid_, log_ ? &*log_ : nullptr,
+                     std::move(facts), frame_gauge_);
+    io_.start();
+    Status started = on_loop(begin());
+    if (started) {
+      log().info("serving address={} http_port={} metadata={} version={}",
+                 tracker_->address(nullptr), config_.http_port,
+                 config_.metadata_holder ? config_.metadata_holder->text() : "local",
+                 CAIRN_VERSION);
+      wait_for_stop([this] { reload(); });
+      log().info("stopping");
+    }
+    stop();
+    return started;
+  }
+
+ private:
+  // The facts of the store; of a tracker without one: none yet.
+  Result<ClusterFacts> open_metadata() {
+    ClusterFacts facts;
+    if (config_.metadata_holder) return facts;
+    CAIRN_TRY(store, MetaStore::open(config_.base_path / "data" / "meta"));
+    store_ = std::move(store);
+    const Status loaded =
+        store_->scan("C", [&](std::string_view key, std::string_view value) {
+          return facts.load(key, value);
+        });
+    CAIRN_RETURN_IF_ERROR(loaded);
+    log_.emplace(disk_);
+    return facts;
+  }
+
+  // Runs a coroutine on the loop and waits for it.
+  Status on_loop(Task<Status> task) {
+    return asio::co_spawn(io_.at(0), std::move(task), asio::use_future).get();
+  }
+
+  Task<Status> begin() {
+    if (log_) {
+      CAIRN_CO_RETURN_IF_ERROR(co_await log_->start(*store_));
+      NameCluster name;
+      name.uuid = uuid_v4();
+      FactsCommand command(std::move(name));
+      CAIRN_CO_RETURN_IF_ERROR(co_await tracker_->change(std::move(command)));
+    }
+    spawn(io_.at(0).get_executor(), watch(), "watch");
+    frames_.start();
+    if (config_.http_port != 0) http_.start();
+    co_return Status();
+  }
+
+  Task<void> watch() {
+    ++running_;
+    co_await tracker_->watch();
+    --running_;
+  }
+
+  void on_frames(tcp::socket socket) {
+    spawn(io_.at(0).get_executor(), serve_frames(std::move(socket)), "session");
+  }
+
+  Task<void> serve_frames(tcp::socket socket) {
+    Connection connection(std::move(socket));
+    Session session(connection);
+    session.allowed = tracker_->is_allowed(connection.peer_address());
+    // A stranger is closed without a byte, as FastDFS does it.
+    if (!stopping_ && (session.allowed || tracker_->may_say_hello(connection.peer_address()))) {
+      open_.insert(&connection);
+      ++running_;
+      const Status ended = co_await serve(*tracker_, handlers(), options_, session);
+      if (ended.code() != Errc::closed)
+        log().debug("session ended peer={} error={}", connection.peer(), ended.error().text());
+      --running_;
+      open_.erase(&connection);
+      tracker_->closed(session);
+    }
+    frame_gauge_.open.fetch_sub(1);
+  }
+
+  void on_http(tcp::socket socket) {
+    spawn(io_.at(0).get_executor(), serve_page(std::move(socket)), "http");
+  }
+
+  Task<void> serve_page(tcp::socket socket) {
+    Connection connection(std::move(socket));
+    if (!stopping_) {
+      open_.insert(&connection);
+      ++running_;
+      co_await serve_http(connection, page_handler_, http_options_);
+      --running_;
+      open_.erase(&connection);
+    }
+    http_gauge_.open.fetch_sub(1);
+  }
+
+  Task<HttpReply> answer(const HttpRequest& request) { co_return answer_http(*tracker_, request); }
+
+  // What can change while serving: the log level and format.
+  void reload() {
+    auto loaded = config::load_tracker_config(file_);
+    if (!loaded) {
+      log().error("configuration not reloaded error={}", loaded.error().detail);
+      return;
+    }
+    setup_logging(loaded->config.log_level, loaded->config.log_format);
+    log().info("configuration reloaded: log_level and log_format; all else needs a restart");
+  }
+
+  void stop() {
+    frames_.stop();
+    http_.stop();
+    static_cast<void>(on_loop(drain()));
+    io_.stop();
+  }
+
+  // Ends every coroutine, so that none is left to be destroyed with the io_context.
+  Task<Status> drain() {
+    stopping_ = true;
+    tracker_->stop();
+    asio::steady_timer timer(co_await asio::this_coro::executor);
+    const auto until = std::chrono::steady_clock::now() + kStopMax;
+    while (running_ > 0 && std::chrono::steady_clock::now() < until) {
+      for (Connection* connection : open_) connection->close();
+      timer.expires_after(std::chrono::milliseconds(10));
+      co_await timer.async_wait(as_result);
+    }
+    if (running_ > 0) log().warn("stopped before everything ended left={}", running_);
+    co_return Status();
+  }
+
+ public:
+  std::filesystem::path file_;
+
+ private:
+  config::TrackerConfig config_;
+  std::string uuid_;
+  SessionOptions options_;
+  HttpOptions http_options_;
+  HttpHandler page_handler_ = [this](const HttpRequest& request) { return answer(request); };
+  ConnectionGauge frame_gauge_;
+  ConnectionGauge http_gauge_;
+  bool stopping_ = false;        // on the loop
+  std::size_t running_ = 0;      // sessions and watch(), on the loop
+  std::set<Connection*> open_;   // on the loop
+  std::unique_ptr<MetaStore> store_;
+  DiskPool disk_; // its thread ends before the store goes
+  IoPool io_;
+  std::optional<EmbeddedLog> log_;
+  std::optional<Tracker> tracker_;
+  Listener frames_;
+  Listener http_;
+};
+
+} // namespace
+
+Status serve_tracker(config::Loaded<config::TrackerConfig> loaded) {
+  setup_logging(loaded.config.log_level, loaded.config.log_format);
+  for (const auto& note : loaded.notes) log().info("{}", note);
+  CAIRN_TRY(lock, DataLock::take(loaded.config.base_path));
+  CAIRN_TRY(uuid, node_uuid(loaded.config.base_path));
+  for (auto* list : {&loaded.config.allow_hosts, &loaded.config.admin_hosts}) {
+    for (const auto& name : list->resolve_names())
+      log().warn("a host name does not resolve name={}", name);
+  }
+  if (loaded.config.max_connections + 64 > open_files_limit())
+    log().warn("max_connections is above the limit of open files max_connections={} limit={}",
+               loaded.config.max_connections, open_files_limit());
+  Server server(std::move(loaded.config), std::move(uuid));
+  server.file_ = loaded.file;
+  return server.run();
+}
+
+} // namespace cairn::tracker
