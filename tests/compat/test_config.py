@@ -19,7 +19,7 @@ USED = {
                 "store_path", "download_server", "reserved_storage_space", "log_level",
                 "allow_hosts", "check_active_interval", "storage_sync_file_max_delay",
                 "storage_sync_file_max_time", "response_ip_addr_size", "storage_ids_filename",
-                "disabled"},
+                "use_storage_id", "disabled"},
     "storage": {"group_name", "bind_addr", "port", "connect_timeout", "network_timeout",
                 "heart_beat_interval", "stat_report_interval", "base_path", "max_connections",
                 "buff_size", "work_threads", "store_path_count", "store_path0", "store_path1",
@@ -80,7 +80,7 @@ class CheckTest(unittest.TestCase):
                 if not equals or not value.strip() or (not section and key.strip() in USED[role]):
                     continue
                 with self.subTest(name, key=section + key.strip()):
-                    self.assertIn(key.strip(), said)
+                    self.assertTrue(key.strip() in said, "neither used nor noted")
 
     def test_97_unknown_keys_are_an_error(self):
         """Not as in the original, which ignores them."""
