@@ -165,6 +165,7 @@ Task<Result<Reply>> change(Tracker& tracker, const Session& session, const Body&
     wire::Bytes bytes(body.whole().begin(), body.whole().end());
     auto reply = co_await tracker.forward(body.command(), std::move(bytes));
     if (!reply) co_return error_reply(reply.error());
+    co_await tracker.catch_up();
     co_return Reply(*std::move(reply));
   }
   auto command = command_of(tracker.cluster(), verb, request);

@@ -14,6 +14,7 @@ constexpr std::size_t kIdTextMax = 15;
 Task<Result<Reply>> ask_holder(Tracker& tracker, const Body& body) {
   wire::Bytes request(body.whole().begin(), body.whole().end());
   CAIRN_CO_TRY(reply, co_await tracker.forward(body.command(), std::move(request)));
+  co_await tracker.catch_up();
   co_return Reply(std::move(reply));
 }
 

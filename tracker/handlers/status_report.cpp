@@ -224,7 +224,11 @@ std::string status_json(Tracker& tracker, const Session* session) {
   out["sync"] = json::array();
   for (const auto& [id, node] : cluster.nodes()) {
     out["nodes"].push_back(node_json(node, reserve));
-    for (const auto& sync : node.report.peers) out["sync"].push_back(sync_json(node, sync));
+    if (node.fact.deleted) continue;
+    for (const auto& sync : node.report.peers) {
+      const Node* peer = cluster.find(sync.peer_id);
+      if (peer != nullptr && !peer->fact.deleted) out["sync"].push_back(sync_json(node, sync));
+    }
   }
 
   out["aliases"] = json::array();

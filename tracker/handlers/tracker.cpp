@@ -104,6 +104,11 @@ Task<Status> Tracker::pull() {
   co_return Status();
 }
 
+Task<void> Tracker::catch_up() {
+  const Status pulled = co_await pull();
+  if (!pulled) logs().debug("holder not asked again error={}", pulled.error().text());
+}
+
 void Tracker::learn(const wire::ClusterView& view) {
   cluster_.set_facts(ClusterFacts::from_view(view));
   holder_answered_ = now().steady;

@@ -65,6 +65,8 @@ class Tracker {
   Task<Status> change(FactsCommand command);
   // Elsewhere: asks the holder. Errors: its status; unavailable when it cannot be reached.
   Task<Result<wire::Bytes>> forward(std::uint8_t command, wire::Bytes body);
+  // After the holder has changed something for us: shows it here too, if the holder still answers.
+  Task<void> catch_up();
   // Takes the facts of the holder over.
   void learn(const wire::ClusterView& view);
   // At the holder: makes durable what peers say about nodes they have brought up.
