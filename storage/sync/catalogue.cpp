@@ -47,6 +47,26 @@ bool is_hex(const std::string& text) {
 
 } // namespace
 
+// What a database says of itself.
+struct Catalogue::State {
+  std::uint64_t position = 0;
+  std::uint64_t files = 0;
+  bool walked = false; // all files of the store path are in
+
+  static constexpr auto fields() {
+    using M = State;
+    return std::tuple{wire::integer(&M::position), wire::integer(&M::files),
+                      wire::integer(&M::walked)};
+  }
+};
+
+struct Catalogue::Part {
+  std::filesystem::path directory;
+  std::filesystem::path root;
+  std::unique_ptr<leveldb::DB> db;
+  State state; // on disk, once the batch is written
+};
+
 // Changes of several records, before they are written.
 struct Catalogue::Batch {
   struct Part {
@@ -80,6 +100,8 @@ Result<std::unique_ptr<Catalogue>> Catalogue::open(const std::filesystem::path& 
   }
   return catalogue;
 }
+
+Catalogue::Catalogue(Store& store, Binlog& binlog) : store_(store), binlog_(binlog) {}
 
 Catalogue::~Catalogue() { stop(); }
 

@@ -78,26 +78,11 @@ class Catalogue {
   Result<std::optional<CatalogueRow>> find(const std::string& name) const;
 
  private:
-  struct State {
-    std::uint64_t position = 0;
-    std::uint64_t files = 0;
-    bool walked = false; // all files of the store path are in
-
-    static constexpr auto fields() {
-      using M = State;
-      return std::tuple{wire::integer(&M::position), wire::integer(&M::files),
-                        wire::integer(&M::walked)};
-    }
-  };
-  struct Part {
-    std::filesystem::path directory;
-    std::filesystem::path root;
-    std::unique_ptr<leveldb::DB> db;
-    State state; // on disk, once the batch is written
-  };
+  struct State;
+  struct Part;
   struct Batch;
 
-  Catalogue(Store& store, Binlog& binlog) : store_(store), binlog_(binlog) {}
+  Catalogue(Store& store, Binlog& binlog);
   Status open_part(Part& part, bool fresh);
   void loop();
   Status walk(std::size_t index);

@@ -87,7 +87,7 @@ Result<LogPosition> ChangeSource::start_tail(std::uint64_t seq) {
   return position;
 }
 
-Status ChangeSource::start_bring_up(GroupSnapshot group, std::uint32_t peer_id) {
+Result<LogPosition> ChangeSource::start_bring_up(GroupSnapshot group, std::uint32_t peer_id) {
   step_ = Step::tombstones;
   held_error_.reset();
   group_ = std::move(group);
@@ -101,7 +101,7 @@ Status ChangeSource::start_bring_up(GroupSnapshot group, std::uint32_t peer_id) 
   page_.clear();
   reader_.reset();
   progress_ = {0, catalogue_.count()};
-  return {};
+  return bring_up_end_;
 }
 
 void ChangeSource::accepted() {
@@ -385,11 +385,28 @@ void ChangeSource::emit_metadata(SentOp op, Outgoing& out) {
   push(std::move(op), std::move(wire_op), out);
 }
 
+// A rename that the peer could not follow and that became a put: the file may still be there under
+// its former name.
+void ChangeSource::remove_former(const SentOp& op, Outgoing& out) {
+  if (op.retry_id == 0 || op.change.extra.empty()) return;
+  SentOp former;
+  former.change = op.change;
+  former.change.kind = ChangeKind::remove;
+  former.change.name = op.change.extra;
+  former.change.extra.clear();
+  former.change.seq = 0;
+  wire::SyncOp wire_op = head_of(former.change);
+  push(std::move(former), std::move(wire_op), out);
+}
+
 void ChangeSource::emit_put(SentOp op, Outgoing& out) {
   const auto name = parse_remote_name(op.change.name);
   if (!name) return drop(op, out);
   auto opened = store_.open_file(*name);
-  if (opened.code() == Errc::not_found) return drop(op, out);
+  if (opened.code() == Errc::not_found) {
+    remove_former(op, out);
+    return drop(op, out);
+  }
   if (!opened) return fail(std::move(op), opened.code(), std::move(opened).error().detail, out);
 
   Pieces pieces;
@@ -402,12 +419,15 @@ void ChangeSource::emit_put(SentOp op, Outgoing& out) {
   else if (name->kind() == FileKind::slave && op.change.crc32 != 0 &&
            op.change.total_size == opened->size)
     pieces.expected_crc = op.change.crc32;
-  // After a failure the peer may lack the metadata too: it was refused without the file.
-  if (op.retry_id != 0 && store_.metadata_stamp(*name) != 0) {
+  if (op.retry_id != 0) {
+    // All that belongs to the file, since the peer may have refused it while it lacked the file.
+    // Before the file, so that the retry is not done when a lost connection has kept it back.
+    remove_former(op, out);
     SentOp metadata;
     metadata.change = op.change;
     metadata.change.kind = ChangeKind::set_meta;
-    wanted_.push_front(std::move(metadata));
+    metadata.change.seq = 0;
+    if (store_.metadata_stamp(*name) != 0) emit_metadata(std::move(metadata), out);
   }
   pieces.op = std::move(op);
   pieces.file = std::move(opened->file);

@@ -62,8 +62,8 @@ class ChangeSource {
   // The log's changes after `seq`. Answers the position with its totals. Errors: not_found (the log
   // no longer reaches back), corrupt, io_error.
   Result<LogPosition> start_tail(std::uint64_t seq);
-  // Everything for `peer_id`, then done.
-  Status start_bring_up(GroupSnapshot group, std::uint32_t peer_id);
+  // Everything for `peer_id`, then done. Answers where the tail will begin.
+  Result<LogPosition> start_bring_up(GroupSnapshot group, std::uint32_t peer_id);
 
   // The next thing to send under `plan`; `nothing`: wait for Binlog::on_commit() or a retry. After
   // `have` wanted() follows before the next call; `done` is to be sent when nothing is in flight,
@@ -96,6 +96,7 @@ class ChangeSource {
 
   void emit(SentOp op, Outgoing& out);
   void emit_put(SentOp op, Outgoing& out);
+  void remove_former(const SentOp& op, Outgoing& out);
   void emit_range(SentOp op, Outgoing& out);
   void emit_metadata(SentOp op, Outgoing& out);
   void emit_piece(Outgoing& out);

@@ -444,6 +444,8 @@ Status SyncReceiver::save() {
     if (changes == saved_changes_) return {};
     positions = state_.positions();
   }
+  // Without durable commits the files must reach the disk before a position that covers them.
+  if (options_.sync_files) CAIRN_RETURN_IF_ERROR(options_.sync_files());
   CAIRN_RETURN_IF_ERROR(write_small_file(directory_ / kPositionsFile, wire::encode(positions)));
   saved_changes_ = changes;
   return {};

@@ -30,6 +30,8 @@ struct ReceiverOptions {
   std::size_t staged_per_source = 4; // files in several pieces that may be open at once
   // The owner of a file (PeerMap::owner_of), 0: unknown.
   std::function<std::uint32_t(const RemoteName&)> owner_of;
+  // Makes files durable before a position is saved; empty when every batch is.
+  std::function<Status()> sync_files;
 };
 
 // What has come in, for metrics.

@@ -8,6 +8,11 @@ namespace cairn::storage {
 namespace {
 // Retries in one batch: they are rare, and new changes should not wait behind them.
 constexpr std::size_t kRetriesPerBatch = 64;
+
+// Whether the peer needs something else first: the file as it was, or under another name.
+bool builds_on_other(ChangeKind kind) {
+  return kind == ChangeKind::range || kind == ChangeKind::link || kind == ChangeKind::rename;
+}
 } // namespace
 
 SenderState::SenderState(SenderLimits limits, std::string peer_uuid, std::string log_id)
@@ -109,7 +114,8 @@ void SenderState::add_retry(const SentOp& op, Errc code, UnixMs now) {
     found = std::find_if(retries_.begin(), retries_.end(), [&](const auto& entry) {
       const LogRecord& other = entry.second.change;
       return other.name == op.change.name && other.seq == op.change.seq &&
-             (other.kind == op.change.kind || other.kind == ChangeKind::put);
+             (other.kind == op.change.kind ||
+              (other.kind == ChangeKind::put && builds_on_other(op.change.kind)));
     });
     if (found != retries_.end()) return;
   } else if (found->second.attempts > 0 && !found->second.in_flight) {
@@ -127,13 +133,11 @@ void SenderState::add_retry(const SentOp& op, Errc code, UnixMs now) {
   ++item.attempts;
   item.due = now + back_off(item.attempts);
   // The peer lacks what the change builds on: the whole file says it all.
-  const bool builds_on = item.change.kind == ChangeKind::range ||
-                         item.change.kind == ChangeKind::link ||
-                         item.change.kind == ChangeKind::rename;
-  if (code == Errc::not_found && builds_on) {
+  const ChangeKind was = item.change.kind;
+  if (code == Errc::not_found && builds_on_other(was)) {
     item.change.kind = ChangeKind::put;
     item.change.crc32 = 0; // of the content as it was: it may differ by now
-    item.change.extra.clear();
+    if (was != ChangeKind::rename) item.change.extra.clear();
     item.due = now;
   }
   if (item.attempts == kQuickAttempts) new_dead_letters_.push_back(item);
@@ -162,18 +166,23 @@ Status SenderState::acked(const wire::SyncAck& ack, UnixMs now) {
     const SentOp& op = batch.ops[i];
     // A retry of several pieces is done when its last one was taken; if an earlier one failed, the
     // last one did too.
-    if (!failed[i] && op.last && op.retry_id != 0) retries_.erase(op.retry_id);
+    if (!failed[i] && op.last && op.retry_id != 0) resolved(op.retry_id);
   }
-  if (phase_ == wire::SyncPhase::tail && batch.through.seq > position_.seq)
+  if (phase_ == wire::SyncPhase::tail && batch.through.seq > position_.seq) {
     position_ = batch.through;
-  ++changes_;
+    ++changes_;
+  }
   return {};
 }
 
-UnixMs SenderState::oldest_in_flight() const {
-  for (const SentBatch& batch : in_flight_)
-    if (batch.oldest != 0) return batch.oldest;
-  return 0;
+UnixMs SenderState::oldest_missing() const {
+  UnixMs oldest = 0;
+  const auto consider = [&oldest](UnixMs made) {
+    if (made != 0 && (oldest == 0 || made < oldest)) oldest = made;
+  };
+  for (const SentBatch& batch : in_flight_) consider(batch.oldest);
+  for (const auto& [id, item] : retries_) consider(item.change.stamp >> 16);
+  return oldest;
 }
 
 std::size_t SenderState::dead_letters() const {

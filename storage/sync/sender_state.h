@@ -143,8 +143,8 @@ class SenderState {
   const LogPosition& acked_position() const { return position_; }
   std::size_t batches_in_flight() const { return in_flight_.size(); }
   std::uint64_t bytes_in_flight() const { return bytes_in_flight_; }
-  // Age of the oldest change in flight; 0: none is.
-  UnixMs oldest_in_flight() const;
+  // When the oldest change in flight or waiting for a retry was made; 0: there is none.
+  UnixMs oldest_missing() const;
   std::size_t retries() const { return retries_.size(); }
   // Of those, tried so often that they wait a minute each time.
   std::size_t dead_letters() const;

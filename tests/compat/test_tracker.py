@@ -709,7 +709,7 @@ class ReadWriteTest(TrackerConfigTest):
             file.write("\n".join(lines) + "\n")
         file_id = self.cluster.upload(b"hello\n", "txt", node=writer)
         name = fastdfs.named(file_id)
-        self.configure(storage_ids_filename=path)
+        self.configure(use_storage_id="true", storage_ids_filename=path)
         tracker = self.to_tracker()
         self.assertEqual({t.addr for t in self.store(6)}, {writer.addr})
         self.assertEqual(store_all(tracker.call(fastdfs.QUERY_STORE_ALL))[1],
