@@ -81,7 +81,8 @@ Task<ClientCore::Exchange> ClientCore::receive_part(const Address& address, cons
   Result<std::uint64_t> size = Errc::closed;
   std::optional<ClientPool::Lease> lease;
   for (bool fresh = false;; fresh = true) {
-    auto got = co_await plain_.acquire(Endpoint{address.host, address.port}, fresh);
+    const Endpoint endpoint{address.host, address.port};
+    auto got = co_await plain_.acquire(endpoint, fresh);
     if (!got) {
       Error error = std::move(got).error();
       if (error.code == Errc::not_found) error.code = Errc::unavailable;
