@@ -10,6 +10,7 @@
 #include "tracker/cluster/selection.h"
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,9 +31,10 @@ struct Query {
   const config::TrackerConfig& config;
   const ClusterState& cluster;
   Selection& selection;
-  std::uint64_t now_s = 0;                 // unix seconds
-  std::string caller;                      // numeric address of the client
-  std::vector<TrackerSeen> trackers = {};  // this one first
+  std::uint64_t now_s = 0; // unix seconds
+  std::string caller;      // numeric address of the client
+  // The trackers, this one first. Asked by few commands.
+  std::function<std::vector<TrackerSeen>()> trackers = {};
 };
 
 // Where to upload. Errors of all four: not_found, no_space.

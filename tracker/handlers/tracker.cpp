@@ -246,7 +246,7 @@ Query Tracker::query(const Session& session) {
                selection_,
                now().unix_s,
                session.connection.peer_address().to_string(),
-               trackers(&session)};
+               [this, &session] { return trackers(&session); }};
 }
 
 void Tracker::count(std::uint8_t command, bool ok) {

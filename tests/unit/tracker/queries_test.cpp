@@ -37,7 +37,9 @@ class Queries : public ::testing::Test {
   }
 
   Result<wire::Bytes> ask(Result<wire::Bytes> (*query)(Query&, wire::View), wire::Bytes body = {}) {
-    Query context{tracker_config, cluster.state, selection, kNow, "192.168.1.1"};
+    Query context{tracker_config, cluster.state, selection, kNow, "192.168.1.1", [this] {
+                    return trackers;
+                  }};
     return query(context, body);
   }
 
@@ -55,6 +57,7 @@ class Queries : public ::testing::Test {
   TestCluster cluster;
   config::TrackerConfig tracker_config;
   Selection selection{SelectionRules()};
+  std::vector<TrackerSeen> trackers{TrackerSeen{"10.0.0.1:22122", true, true, 3, 5, kNow}};
 };
 
 const std::string kGroupHex = "67726f75703100000000000000000000"; // "group1", 16 bytes
@@ -276,8 +279,8 @@ TEST_F(Queries, StorageIds) {
 }
 
 TEST_F(Queries, StorageIdsByPages) {
-  for (std::uint32_t id = 200'000; id < 201'000; ++id)
-    ASSERT_TRUE(cluster.join(TestCluster::join_of(id, "group1", 2)));
+  for (std::uint32_t id = 200'000; id < 200'600; ++id)
+    ASSERT_TRUE(cluster.join(TestCluster::join_of(id, "g" + std::to_string(id % 100), 2)));
   std::uint64_t start = 0;
   std::string lines;
   int pages = 0;
@@ -286,13 +289,13 @@ TEST_F(Queries, StorageIdsByPages) {
     wire::Writer(body).integer(start, 4);
     const Parts page{*ask(fetch_storage_ids, body)};
     total = page.number(0, 4);
-    EXPECT_EQ(total, 1001U);
+    EXPECT_EQ(total, 601U);
     ASSERT_GT(page.number(4, 4), 0U);
     start += page.number(4, 4);
     lines += wire::as_text(wire::View(page.bytes).subspan(8));
   }
   EXPECT_GT(pages, 1);
-  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 1001);
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 601);
 }
 
 TEST_F(Queries, Parameters) {
@@ -311,6 +314,18 @@ TEST_F(Queries, Monitoring) {
   EXPECT_EQ(ask(refuse_storage_command).code(), Errc::denied);
   EXPECT_EQ(ask(active_test)->size(), 0U);
   EXPECT_EQ(ask(active_test, wire::Bytes(1)).code(), Errc::invalid_argument);
+  EXPECT_EQ(wire::as_text(*ask(get_leader)), "10.0.0.1:22122");
+  const Parts seen{*ask(tracker_cluster_stat, wire::Bytes(3))};
+  ASSERT_EQ(seen.bytes.size(), 91U);
+  EXPECT_EQ(seen.number(0, 1), 1U);
+  EXPECT_EQ(seen.text(1, 52), "10.0.0.1:22122");
+  EXPECT_EQ(seen.number(53, 1), 1U);
+  EXPECT_EQ(seen.number(54, 1), 1U);
+  EXPECT_EQ(seen.number(59, 4), 3U);
+  EXPECT_EQ(seen.number(75), kNow);
+  trackers.front().holder = false;
+  EXPECT_EQ(ask(get_leader).code(), Errc::not_found);
+  EXPECT_EQ(ask(tracker_cluster_stat, wire::Bytes(3)).code(), Errc::unsupported);
   EXPECT_EQ(ask(storage_cluster_stat, wire::Bytes(4))->size(), 6U + 106);
   EXPECT_EQ(ask(storage_volume_stat, wire::Bytes(4))->size(), 5U + 59);
   EXPECT_EQ(ask(storage_volume_stat, wire::Bytes(3)).code(), Errc::invalid_argument);
