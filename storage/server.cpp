@@ -74,7 +74,7 @@ void StorageServer::Parts::accept_frames(tcp::socket socket) {
   auto session = [](Parts& parts, tcp::socket s) -> Task<void> {
     Connection connection(std::move(s));
     const auto bytes = connection.peer_address().to_string();
-    Session state{connection};
+    Session state(connection);
     state.allowed = parts.config.allow_hosts.contains(bytes);
     const Status ended =
         co_await serve(*parts.context, handler_table(), parts.session_options, state);

@@ -165,8 +165,11 @@ OptionList<C> make_options() {
   list.heading("Sync");
   list.bytes("sync_window_bytes", &C::sync_window_bytes, 64 << 10, std::uint64_t{4} << 30,
              "Bytes on their way to one peer before an acknowledgement is awaited.");
-  list.bytes("sync_batch_bytes", &C::sync_batch_bytes, 4096, 64 << 20,
+  list.bytes("sync_batch_bytes", &C::sync_batch_bytes, 4096, 4 << 20,
              "Small files are sent together up to so many bytes.");
+  list.bytes("sync_bring_up_rate", &C::sync_bring_up_rate, 0, std::uint64_t{1} << 40,
+             "Bytes per second at which a new member, or one with an empty disk, is brought up; 0: "
+             "no limit.");
   list.duration("tombstone_retention", &C::tombstone_retention, hours(24), hours(24 * 3650),
                 "A node absent for longer joins as a new one.");
   list.duration("binlog_retention", &C::binlog_retention, hours(1), hours(24 * 3650),

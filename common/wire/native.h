@@ -384,11 +384,13 @@ struct FileSummary {
   std::uint32_t mtime = 0;
   std::uint64_t meta_stamp = 0; // stamp of the last set-metadata, 0 without metadata
   std::uint32_t meta_crc32 = 0;
+  std::uint64_t stamp = 0; // hybrid clock of the file's creation, to be compared with a tombstone's
 
   static constexpr auto fields() {
     using M = FileSummary;
-    return std::tuple{string(&M::name),   integer(&M::size),       integer(&M::crc32),
-                      integer(&M::mtime), integer(&M::meta_stamp), integer(&M::meta_crc32)};
+    return std::tuple{string(&M::name),         integer(&M::size),       integer(&M::crc32),
+                      integer(&M::mtime),       integer(&M::meta_stamp), integer(&M::meta_crc32),
+                      integer(&M::stamp)};
   }
 };
 
@@ -412,21 +414,30 @@ struct ListFilesReply {
   }
 };
 
+// Errors: busy (a batch of the source's former stream is still being applied: say it again soon),
+// invalid_argument (another group, or the receiver itself).
 struct SyncHello {
   std::uint32_t source_id = 0;
   std::string source_uuid;
   std::string group;
+  std::string log_id;       // of the source's binlog: positions mean nothing in another one
+  std::uint64_t stream = 0; // random; ends every earlier stream of this source
 
   static constexpr auto fields() {
     using M = SyncHello;
-    return std::tuple{integer(&M::source_id), string(&M::source_uuid), string(&M::group)};
+    return std::tuple{integer(&M::source_id), string(&M::source_uuid), string(&M::group),
+                      string(&M::log_id), integer(&M::stream)};
   }
 };
 
 struct SyncHelloReply {
-  std::uint64_t applied_seq = 0; // last record of this source applied here; 0: none known
+  std::uint64_t applied_seq = 0; // last record of this source applied here, when `known`
+  bool known = false;            // this log has brought the receiver up before
 
-  static constexpr auto fields() { return std::tuple{integer(&SyncHelloReply::applied_seq)}; }
+  static constexpr auto fields() {
+    using M = SyncHelloReply;
+    return std::tuple{integer(&M::applied_seq), integer(&M::known)};
+  }
 };
 
 enum class SyncKind : std::uint8_t {
@@ -436,7 +447,7 @@ enum class SyncKind : std::uint8_t {
   set_meta = 4, // content is the canonical metadata text; empty: none
   link = 5,     // extra is the name it points to
   rename = 6,   // extra is the former name (regenerate)
-  skip = 7,     // nothing left to do for this record (its file is gone): only moves the position
+  skip = 7,     // nothing left to do for this record: ends a put that was begun and given up
 };
 
 // One change, as it travels. `seq` is the source's binlog position, 0 during a bring-up.
@@ -465,10 +476,22 @@ struct SyncOp {
   }
 };
 
+// Errors: closed (the stream was ended by a newer one, or the batch is not the next in it: say
+// hello again), invalid_argument.
 struct SyncBatch {
-  std::vector<SyncOp> ops;
+  std::vector<SyncOp> ops;          // empty: sent every second when idle
+  std::uint64_t stream = 0;         // as said in SyncHello
+  std::uint64_t number = 0;         // 1, 2, 3… in the stream, sync_have and sync_done not counted
+  std::uint64_t through_seq = 0;    // all of the source's records up to here have been sent
+  std::uint64_t end_seq = 0;        // the source's last record
+  std::uint32_t complete_until = 0; // unix seconds: no change made before then is left to send
 
-  static constexpr auto fields() { return std::tuple{list(&SyncBatch::ops)}; }
+  static constexpr auto fields() {
+    using M = SyncBatch;
+    return std::tuple{list(&M::ops),         integer(&M::stream),  integer(&M::number),
+                      integer(&M::through_seq), integer(&M::end_seq),
+                      integer(&M::complete_until)};
+  }
 };
 
 struct SyncFailure {
@@ -492,10 +515,14 @@ struct SyncAck {
   }
 };
 
+// Errors as SyncBatch.
 struct SyncHave {
   std::vector<FileSummary> files;
+  std::uint64_t stream = 0;
 
-  static constexpr auto fields() { return std::tuple{list(&SyncHave::files)}; }
+  static constexpr auto fields() {
+    return std::tuple{list(&SyncHave::files), integer(&SyncHave::stream)};
+  }
 };
 
 struct SyncHaveReply {
@@ -504,10 +531,14 @@ struct SyncHaveReply {
   static constexpr auto fields() { return std::tuple{string(&SyncHaveReply::wanted)}; }
 };
 
+// Errors as SyncBatch.
 struct SyncDone {
   std::uint64_t position = 0; // the stream goes on after this record
+  std::uint64_t stream = 0;
 
-  static constexpr auto fields() { return std::tuple{integer(&SyncDone::position)}; }
+  static constexpr auto fields() {
+    return std::tuple{integer(&SyncDone::position), integer(&SyncDone::stream)};
+  }
 };
 
 } // namespace cairn::wire

@@ -29,7 +29,7 @@ Task<Result<Reply>> write_content(Context& context, Session& session, Body& body
     wire::Writer(front).raw(wire::as_view(text));
     co_return co_await forward_to_owner(context, name, body, std::move(front));
   }
-  if (context.stopping) co_return Error{Errc::unavailable, "stopping"};
+  CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
   Counted counted(counter, length);
   CAIRN_CO_TRY(content, co_await Content::take(context, body, name.store_path()));
   auto work = [&store = context.store, &name, &content, offset]() -> Result<Change> {
@@ -73,7 +73,7 @@ Task<Result<Reply>> truncate_file(Context& context, Session& session, Body& body
   CAIRN_CO_TRY(name, parse_name(context, request.name));
   if (belongs_elsewhere(context, session, name))
     co_return co_await forward_to_owner(context, name, body, std::move(all));
-  if (context.stopping) co_return Error{Errc::unavailable, "stopping"};
+  CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
   Counted counted(context.counters.truncate);
   auto work = [&store = context.store, &name, size = request.size] {
     return store.truncate(name, size);
@@ -90,7 +90,7 @@ Task<Result<Reply>> regenerate_name(Context& context, Session& session, Body& bo
   CAIRN_CO_TRY(name, parse_name(context, wire::as_text(all)));
   if (belongs_elsewhere(context, session, name))
     co_return co_await forward_to_owner(context, name, body, std::move(all));
-  if (context.stopping) co_return Error{Errc::unavailable, "stopping"};
+  CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
   auto work = [&store = context.store, &name] { return store.regenerate(name); };
   auto made = co_await context.store.pool(name.store_path()).run(std::move(work));
   CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));

@@ -40,6 +40,12 @@ Result<RemoteName> parse_name(const Context& context, std::string_view text) {
   return name;
 }
 
+Status takes_changes(const Context& context) {
+  if (context.stopping) return Error{Errc::unavailable, "stopping"};
+  if (context.store.node_id() == 0) return Error{Errc::unavailable, "not yet a member"};
+  return Status();
+}
+
 Task<Result<std::string>> take_text(Body& body, std::uint64_t size) {
   if (size > body.left()) co_return Error{Errc::invalid_argument, "body is too short"};
   std::string text(size, '\0');

@@ -110,6 +110,9 @@ void add_native_handlers(HandlerTable<Context>& table);
 Status check_group(const Context& context, const std::string& group);
 // Parses a remote file name and checks its store path. Errors: invalid_argument.
 Result<RemoteName> parse_name(const Context& context, std::string_view text);
+// Whether changes are taken now. Errors: unavailable (stopping, or no tracker has accepted this node
+// yet, so that it has no ID to write into names).
+Status takes_changes(const Context& context);
 // Takes `size` bytes of text from the body. Errors: invalid_argument.
 Task<Result<std::string>> take_text(Body& body, std::uint64_t size);
 // A body that must be short: all of it.

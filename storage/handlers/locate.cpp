@@ -45,7 +45,7 @@ Task<Result<Located>> locate(Context& context, const RemoteName& name, std::uint
   auto there = co_await context.remote().open(name, offset, length);
   if (there) {
     context.counters.remote_reads.fetch_add(1, std::memory_order_relaxed);
-    located.there = *std::move(there);
+    located.there.emplace(*std::move(there));
     co_return located;
   }
   if (owner_first && there.code() != Errc::invalid_argument) {

@@ -18,7 +18,7 @@ Task<Result<Reply>> set_metadata(Context& context, Session& session, Body& body)
     co_return Error{Errc::invalid_argument, "metadata flag is neither O nor M"};
   CAIRN_CO_RETURN_IF_ERROR(check_group(context, prefix.group));
   CAIRN_CO_TRY(name, parse_name(context, rest.substr(0, prefix.name_size)));
-  if (context.stopping) co_return Error{Errc::unavailable, "stopping"};
+  CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
   Counted counted(context.counters.set_metadata);
 
   if (belongs_elsewhere(context, session, name)) {

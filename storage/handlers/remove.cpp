@@ -11,7 +11,7 @@ Task<Result<Reply>> delete_file(Context& context, Session&, Body& body) {
   CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(all));
   CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
   CAIRN_CO_TRY(name, parse_name(context, request.name));
-  if (context.stopping) co_return Error{Errc::unavailable, "stopping"};
+  CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
   Counted counted(context.counters.remove);
   DiskPool& pool = context.store.pool(name.store_path());
   auto work = [&store = context.store, &name]() -> Result<Change> {

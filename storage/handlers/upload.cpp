@@ -17,7 +17,7 @@ Task<Result<Reply>> upload_any(Context& context, Body& body, bool appender) {
   if (prefix.file_size != body.left())
     co_return Error{Errc::invalid_argument, "file size and body length differ"};
   CAIRN_CO_RETURN_IF_ERROR(validate_extension(prefix.extension));
-  if (context.stopping) co_return Error{Errc::unavailable, "stopping"};
+  CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
   Counted counted(context.counters.upload, prefix.file_size);
   CAIRN_CO_TRY(store_path, context.store.choose_path(prefix.store_path, prefix.file_size));
 
@@ -62,7 +62,7 @@ Task<Result<Reply>> upload_slave(Context& context, Session& session, Body& body)
     wire::Writer(front).raw(wire::as_view(master_text));
     co_return co_await forward_to_owner(context, master, body, std::move(front));
   }
-  if (context.stopping) co_return Error{Errc::unavailable, "stopping"};
+  CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
   Counted counted(context.counters.upload, prefix.file_size);
   auto look = [&store = context.store, &master, &slave] {
     return std::pair(store.exists(master), store.exists(slave));

@@ -9,7 +9,9 @@ namespace cairn::storage {
 
 namespace {
 
-bool is_deleted(const wire::NodeView& node) { return node.state == wire::NodeState::deleted; }
+bool is_deleted(const wire::NodeView& node) {
+  return node.state == wire::NodeState::deleted;
+}
 
 bool same_place(const wire::NodeView& a, const wire::NodeView& b) {
   const auto facts = [](const wire::NodeView& n) {

@@ -2,6 +2,10 @@
 // tells who owns a file.
 #pragma once
 
+#include "common/base/file_id.h"
+#include "common/net/frame_client.h"
+#include "common/wire/native.h"
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,15 +14,11 @@
 #include <unordered_map>
 #include <vector>
 
-#include "common/base/file_id.h"
-#include "common/net/frame_client.h"
-#include "common/wire/native.h"
-
 namespace cairn::storage {
 
 // One snapshot; never changes, and what its functions point to lives as long as it does.
 class PeerMap {
- public:
+public:
   PeerMap() = default;
   PeerMap(wire::ClusterView view, std::string own_uuid, std::string own_group);
 
@@ -39,7 +39,7 @@ class PeerMap {
   // Our ID as the trackers know it; 0 while they do not.
   std::uint32_t own_id() const { return own_id_; }
 
- private:
+private:
   bool is_member(const wire::NodeView& node) const;
 
   wire::ClusterView view_;
@@ -55,7 +55,7 @@ class PeerMap {
 
 // Holds the current snapshot. Any thread.
 class Peers {
- public:
+public:
   Peers(std::string own_uuid, std::string own_group);
 
   std::shared_ptr<const PeerMap> get() const;
@@ -67,7 +67,7 @@ class Peers {
   // on the thread of the update; it must only post.
   void on_change(std::function<void()> changed);
 
- private:
+private:
   const std::string own_uuid_;
   const std::string own_group_;
   mutable std::mutex mutex_; // guards map_ and listeners_
@@ -75,6 +75,8 @@ class Peers {
   std::vector<std::function<void()>> listeners_;
 };
 
-inline Endpoint endpoint_of(const wire::NodeView& node) { return {node.host, node.port}; }
+inline Endpoint endpoint_of(const wire::NodeView& node) {
+  return {node.host, node.port};
+}
 
 } // namespace cairn::storage

@@ -2,6 +2,8 @@
 // that nobody had, and endpoints that did not answer. Plain state: the caller says what time it is.
 #pragma once
 
+#include "common/net/frame_client.h"
+
 #include <chrono>
 #include <cstddef>
 #include <deque>
@@ -10,8 +12,6 @@
 #include <unordered_set>
 #include <utility>
 
-#include "common/net/frame_client.h"
-
 namespace cairn::storage {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
@@ -19,7 +19,7 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 // Names for which "nobody has it" is believed. Each is believed for the same time, so the order of
 // arrival is the order of expiry, and both the limit and the clock take from the front.
 class RecentNames {
- public:
+public:
   RecentNames(std::chrono::milliseconds believed, std::size_t count_max)
       : believed_(believed), count_max_(count_max) {}
 
@@ -40,7 +40,7 @@ class RecentNames {
   }
   std::size_t size() const { return queue_.size(); }
 
- private:
+private:
   void expire(SteadyTime now) {
     while (!queue_.empty() && queue_.front().first <= now) drop_oldest();
   }
@@ -55,11 +55,11 @@ class RecentNames {
   std::deque<std::pair<SteadyTime, std::string>> queue_;
 };
 
-// Endpoints that could not be reached. One is left alone for a moment after a failure; then a single
-// caller tries it while the others still count it as unreachable, so that a dead machine costs one
-// caller a connect time-out now and then instead of everybody.
+// Endpoints that could not be reached. One is left alone for a moment after a failure; then a
+// single caller tries it while the others still count it as unreachable, so that a dead machine
+// costs one caller a connect time-out now and then instead of everybody.
 class Reachability {
- public:
+public:
   explicit Reachability(std::chrono::milliseconds left_alone) : left_alone_(left_alone) {}
 
   // True when the endpoint failed last time, whether or not it may be tried again.
@@ -78,7 +78,7 @@ class Reachability {
   }
   void clear() { suspects_.clear(); }
 
- private:
+private:
   struct Suspect {
     SteadyTime until;
     bool is_tried = false; // somebody is trying it now

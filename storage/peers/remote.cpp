@@ -21,7 +21,9 @@ std::size_t piece_size(std::uint64_t bytes) {
   return static_cast<std::size_t>(std::min<std::uint64_t>(bytes, kPiece));
 }
 
-std::uint8_t number(wire::NativeCommand command) { return static_cast<std::uint8_t>(command); }
+std::uint8_t number(wire::NativeCommand command) {
+  return static_cast<std::uint8_t>(command);
+}
 
 // Codes that are an answer about the file; every other error says that the peer could not be asked.
 bool is_definite(const Error& error) {
@@ -127,9 +129,8 @@ std::vector<wire::NodeView> Remote::candidates(const PeerMap& map, const RemoteN
                       is_offline && !(is_source && changes), !is_source,
                       node.state != wire::NodeState::active, node.id);
   };
-  std::sort(nodes.begin(), nodes.end(), [&](const wire::NodeView& a, const wire::NodeView& b) {
-    return rank(a) < rank(b);
-  });
+  std::sort(nodes.begin(), nodes.end(),
+            [&](const wire::NodeView& a, const wire::NodeView& b) { return rank(a) < rank(b); });
   return nodes;
 }
 
@@ -202,7 +203,8 @@ Task<Result<wire::Bytes>> Remote::ask(Endpoint endpoint, wire::NativeCommand com
 Task<Result<RemoteFile>> Remote::open(const RemoteName& name, std::uint64_t offset,
                                       std::uint64_t length) {
   const auto map = current_map();
-  if (!map->is_known()) co_return Error{Errc::timeout, "the members of the group are not known yet"};
+  if (!map->is_known())
+    co_return Error{Errc::timeout, "the members of the group are not known yet"};
   const std::string canonical = name.canonical();
   if (missing_.contains(canonical, std::chrono::steady_clock::now()))
     co_return Error{Errc::not_found, canonical + ": no member has it"};
@@ -233,7 +235,8 @@ Task<Result<RemoteFile>> Remote::open(const RemoteName& name, std::uint64_t offs
 
 Task<Result<wire::ProbeReply>> Remote::probe(const RemoteName& name) {
   const auto map = current_map();
-  if (!map->is_known()) co_return Error{Errc::timeout, "the members of the group are not known yet"};
+  if (!map->is_known())
+    co_return Error{Errc::timeout, "the members of the group are not known yet"};
   wire::NameRequest request{name.canonical()};
   if (absent_.contains(request.name, std::chrono::steady_clock::now()))
     co_return Error{Errc::not_found, request.name + ": no member has it"};

@@ -2,6 +2,12 @@
 // brought yet (G2), and changes that belong to a file's owner.
 #pragma once
 
+#include "common/base/file_id.h"
+#include "common/net/frame_client.h"
+#include "common/net/session.h"
+#include "storage/peers/peers.h"
+#include "storage/peers/recent.h"
+
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -9,19 +15,13 @@
 #include <string>
 #include <vector>
 
-#include "common/base/file_id.h"
-#include "common/net/frame_client.h"
-#include "common/net/session.h"
-#include "storage/peers/peers.h"
-#include "storage/peers/recent.h"
-
 namespace cairn::storage {
 
 // A file at another node, open for streaming: the reply's head was read, its bytes were not. Its
 // connection goes back to the pool once all bytes were taken, and is cut if it goes before. It must
 // not outlive the Remote that opened it.
 class RemoteFile {
- public:
+public:
   RemoteFile(ClientPool::Lease lease, const wire::FetchHead& head, std::uint64_t bytes,
              std::chrono::milliseconds io_timeout);
   RemoteFile(RemoteFile&&) noexcept = default;
@@ -41,7 +41,7 @@ class RemoteFile {
   // Reads between 1 and out.size() bytes; 0 only at the end. Errors: closed, timeout.
   Task<Result<std::size_t>> read_some(std::span<std::byte> out);
 
- private:
+private:
   std::unique_ptr<ClientPool::Lease> lease_; // null after a move
   std::uint64_t left_ = 0;
   std::chrono::milliseconds io_timeout_;
@@ -49,7 +49,7 @@ class RemoteFile {
 
 // One per I/O thread; all calls on that thread.
 class Remote {
- public:
+public:
   // `peers` outlives it. `hello` is what this node says of itself. A peer that is connected has
   // three times `connect_timeout`, at most `io_timeout`, to begin its answer to a fetch: longer
   // counts as unreachable, so that a frozen machine does not hold up reads that another can serve.
@@ -82,7 +82,7 @@ class Remote {
 
   ClientPool& pool() { return pool_; }
 
- private:
+private:
   // The current map; what was learned under another one is forgotten.
   std::shared_ptr<const PeerMap> current_map();
   std::vector<wire::NodeView> candidates(const PeerMap& map, const RemoteName& name) const;

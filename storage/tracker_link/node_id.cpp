@@ -1,12 +1,12 @@
 // Choosing and keeping the storage ID.
 #include "storage/tracker_link/node_id.h"
 
-#include <string>
-#include <system_error>
-
 #include "common/base/durable_file.h"
 #include "common/base/file_id.h"
 #include "common/base/text.h"
+
+#include <string>
+#include <system_error>
 
 namespace cairn::storage {
 

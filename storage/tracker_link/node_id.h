@@ -2,12 +2,12 @@
 // kept in base_path/data/node.id, once a tracker has accepted it, since it stands in file names.
 #pragma once
 
+#include "common/base/result.h"
+
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string_view>
-
-#include "common/base/result.h"
 
 namespace cairn::storage {
 

@@ -4,6 +4,12 @@
 //                        ^-- not_found: the tracker has forgotten us --'
 #include "storage/tracker_link/tracker_link.h"
 
+#include "common/base/text.h"
+#include "common/daemon/log.h"
+#include "common/net/frame_client.h"
+#include "storage/tracker_link/node_id.h"
+#include "storage/tracker_link/view_merge.h"
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -12,12 +18,6 @@
 #include <atomic>
 #include <mutex>
 #include <utility>
-
-#include "common/base/text.h"
-#include "common/daemon/log.h"
-#include "common/net/frame_client.h"
-#include "storage/tracker_link/node_id.h"
-#include "storage/tracker_link/view_merge.h"
 
 namespace cairn::storage {
 
@@ -40,7 +40,9 @@ spdlog::logger& log() {
   return instance;
 }
 
-std::uint8_t number(wire::NativeCommand command) { return static_cast<std::uint8_t>(command); }
+std::uint8_t number(wire::NativeCommand command) {
+  return static_cast<std::uint8_t>(command);
+}
 
 // Up to a quarter more or less, so that the nodes of a cluster do not come back in step.
 milliseconds with_jitter(milliseconds time) {
@@ -70,7 +72,7 @@ std::string configured_address(const config::StorageConfig& config) {
 
 // Everything but the atomics and `status` is touched on the context's thread only.
 class TrackerLink::Loops : public std::enable_shared_from_this<TrackerLink::Loops> {
- public:
+public:
   Loops(asio::io_context& context, const config::StorageConfig& config, std::string uuid,
         Peers& peers, LinkCallbacks callbacks)
       : context_(context),
@@ -83,7 +85,8 @@ class TrackerLink::Loops : public std::enable_shared_from_this<TrackerLink::Loop
         views_(config.trackers.size()) {
     for (std::size_t i = 0; i < config.trackers.size(); ++i) {
       trackers_.push_back(std::make_unique<Tracker>(context, config.trackers[i], i));
-      reports_.push_back({config.trackers[i].text(), false, wire::NodeState::init, {}, start_time_});
+      reports_.push_back(
+          {config.trackers[i].text(), false, wire::NodeState::init, {}, start_time_});
     }
   }
 
@@ -135,7 +138,7 @@ class TrackerLink::Loops : public std::enable_shared_from_this<TrackerLink::Loop
     return reports_;
   }
 
- private:
+private:
   struct Tracker {
     Tracker(asio::io_context& context, const config::TrackerAddress& where, std::size_t position)
         : address(where), index(position), timer(context) {}
@@ -237,8 +240,8 @@ class TrackerLink::Loops : public std::enable_shared_from_this<TrackerLink::Loop
     for (int tries = 0;; ++tries) {
       const wire::Join request = make_join(tracker);
       const wire::Bytes body = wire::encode(request);
-      auto bytes = co_await tracker.client->call(number(wire::NativeCommand::join), body,
-                                                 answer_timeout_);
+      auto bytes =
+          co_await tracker.client->call(number(wire::NativeCommand::join), body, answer_timeout_);
       if (bytes) {
         CAIRN_CO_TRY(reply, wire::decode_lenient<wire::JoinReply>(*bytes));
         co_return accept(tracker, request.id, std::move(reply));
@@ -254,8 +257,8 @@ class TrackerLink::Loops : public std::enable_shared_from_this<TrackerLink::Loop
     }
   }
 
-  // A node that has lost data/node.id, or crashed before it was written, is known to the trackers by
-  // its UUID: its files carry that ID.
+  // A node that has lost data/node.id, or crashed before it was written, is known to the trackers
+  // by its UUID: its files carry that ID.
   Task<Status> recall_id(Tracker& tracker) {
     const wire::Bytes body = wire::encode(wire::ViewRequest());
     auto bytes = co_await tracker.client->call(number(wire::NativeCommand::cluster_view), body,
@@ -330,9 +333,8 @@ class TrackerLink::Loops : public std::enable_shared_from_this<TrackerLink::Loop
 
   Task<void> wait_for_heartbeat(Tracker& tracker) {
     for (;;) {
-      const auto due =
-          tracker.last_heartbeat +
-          (tracker.nudged ? kHeartbeatGap : milliseconds(config_.heart_beat_interval));
+      const auto due = tracker.last_heartbeat +
+                       (tracker.nudged ? kHeartbeatGap : milliseconds(config_.heart_beat_interval));
       if (stopping_ || Clock::now() >= due) break;
       co_await sleep_until(tracker, due);
     }
@@ -386,7 +388,8 @@ class TrackerLink::Loops : public std::enable_shared_from_this<TrackerLink::Loop
     if (best) state_ = *best;
   }
 
-  // A session has ended: what it said of others counts no longer, as long as another tracker speaks.
+  // A session has ended: what it said of others counts no longer, as long as another tracker
+  // speaks.
   void note_end(Tracker& tracker, const Status& ended) {
     const bool was_joined = tracker.is_joined;
     set_joined(tracker, false);
@@ -403,8 +406,7 @@ class TrackerLink::Loops : public std::enable_shared_from_this<TrackerLink::Loop
     tracker.logged = text;
     // A tracker that refuses us needs an operator; one that is away comes back by itself.
     const Errc code = ended.code();
-    const bool is_away =
-        code == Errc::closed || code == Errc::timeout || code == Errc::unavailable;
+    const bool is_away = code == Errc::closed || code == Errc::timeout || code == Errc::unavailable;
     if (is_away)
       log().warn("{} tracker={} error=\"{}\"", was_joined ? "lost tracker" : "cannot reach tracker",
                  tracker.address.text(), text);
@@ -437,17 +439,33 @@ class TrackerLink::Loops : public std::enable_shared_from_this<TrackerLink::Loop
 
 TrackerLink::TrackerLink(asio::io_context& context, const config::StorageConfig& config,
                          std::string uuid, Peers& peers, LinkCallbacks callbacks)
-    : loops_(std::make_shared<Loops>(context, config, std::move(uuid), peers,
-                                     std::move(callbacks))) {}
+    : loops_(
+          std::make_shared<Loops>(context, config, std::move(uuid), peers, std::move(callbacks))) {}
 
-TrackerLink::~TrackerLink() { loops_->stop(); }
+TrackerLink::~TrackerLink() {
+  loops_->stop();
+}
 
-Status TrackerLink::start() { return loops_->start(); }
-void TrackerLink::stop() { loops_->stop(); }
-void TrackerLink::nudge() { loops_->nudge(); }
-wire::NodeState TrackerLink::state() const { return loops_->state(); }
-bool TrackerLink::joined() const { return loops_->joined(); }
-std::optional<std::uint32_t> TrackerLink::id() const { return loops_->id(); }
-std::vector<TrackerStatus> TrackerLink::status() const { return loops_->status(); }
+Status TrackerLink::start() {
+  return loops_->start();
+}
+void TrackerLink::stop() {
+  loops_->stop();
+}
+void TrackerLink::nudge() {
+  loops_->nudge();
+}
+wire::NodeState TrackerLink::state() const {
+  return loops_->state();
+}
+bool TrackerLink::joined() const {
+  return loops_->joined();
+}
+std::optional<std::uint32_t> TrackerLink::id() const {
+  return loops_->id();
+}
+std::vector<TrackerStatus> TrackerLink::status() const {
+  return loops_->status();
+}
 
 } // namespace cairn::storage

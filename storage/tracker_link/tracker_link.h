@@ -1,6 +1,12 @@
-// The node's side of its trackers: joins each of them, reports by heartbeats, and takes from them who
-// is in the cluster. What is reported is filled in by the server; what a view means is for Peers.
+// The node's side of its trackers: joins each of them, reports by heartbeats, and takes from them
+// who is in the cluster. What is reported is filled in by the server; what a view means is for
+// Peers.
 #pragma once
+
+#include "common/base/result.h"
+#include "common/config/storage_config.h"
+#include "common/wire/native.h"
+#include "storage/peers/peers.h"
 
 #include <chrono>
 #include <cstdint>
@@ -10,11 +16,6 @@
 #include <string>
 #include <vector>
 
-#include "common/base/result.h"
-#include "common/config/storage_config.h"
-#include "common/wire/native.h"
-#include "storage/peers/peers.h"
-
 namespace boost::asio {
 class io_context;
 }
@@ -23,8 +24,8 @@ namespace cairn::storage {
 
 // One tracker, for /status.
 struct TrackerStatus {
-  std::string endpoint;   // as configured
-  bool connected = false; // it has accepted our join and answers heartbeats
+  std::string endpoint;                          // as configured
+  bool connected = false;                        // it has accepted our join and answers heartbeats
   wire::NodeState state = wire::NodeState::init; // what it last said of us
   std::string last_error;                        // of the last failure; stays after recovery
   std::chrono::system_clock::time_point since;   // of the last change of `connected`
@@ -43,7 +44,7 @@ struct LinkCallbacks {
 // A connection to every configured tracker, each with a loop of its own on one io_context, which
 // outlives the link; so do `config`, `peers` and what the callbacks refer to.
 class TrackerLink {
- public:
+public:
   TrackerLink(boost::asio::io_context& context, const config::StorageConfig& config,
               std::string uuid, Peers& peers, LinkCallbacks callbacks);
   // Stops. The loops keep what they need of the link itself; callbacks may run until the context's
@@ -72,7 +73,7 @@ class TrackerLink {
   // In the order of the configuration. Any thread.
   std::vector<TrackerStatus> status() const;
 
- private:
+private:
   class Loops;
   std::shared_ptr<Loops> loops_; // shared with the loops' coroutines, which may end later
 };

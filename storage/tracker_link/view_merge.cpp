@@ -12,14 +12,22 @@ namespace {
 
 int rank(wire::NodeState state) {
   switch (state) {
-    case wire::NodeState::deleted: return 8;
-    case wire::NodeState::active: return 7;
-    case wire::NodeState::online: return 6;
-    case wire::NodeState::recovery: return 5;
-    case wire::NodeState::syncing: return 4;
-    case wire::NodeState::wait_sync: return 3;
-    case wire::NodeState::init: return 2;
-    case wire::NodeState::offline: return 1;
+    case wire::NodeState::deleted:
+      return 8;
+    case wire::NodeState::active:
+      return 7;
+    case wire::NodeState::online:
+      return 6;
+    case wire::NodeState::recovery:
+      return 5;
+    case wire::NodeState::syncing:
+      return 4;
+    case wire::NodeState::wait_sync:
+      return 3;
+    case wire::NodeState::init:
+      return 2;
+    case wire::NodeState::offline:
+      return 1;
   }
   return 0; // a number of a later version
 }
@@ -82,8 +90,8 @@ wire::ClusterView ViewMerge::merged() {
       known.is_current = known.is_current || counts;
     }
     if (!tracker->view->cluster_uuid.empty()) result.cluster_uuid = tracker->view->cluster_uuid;
-    // An alias can be removed, so they are not united; a tracker that knows fewer nodes than another
-    // has not heard of all aliases either.
+    // An alias can be removed, so they are not united; a tracker that knows fewer nodes than
+    // another has not heard of all aliases either.
     if (tracker->view->nodes.size() >= nodes_most) {
       nodes_most = tracker->view->nodes.size();
       result.aliases = tracker->view->aliases;

@@ -1,0 +1,110 @@
+// Replication of this node: one Sender per member of the group, the receiver, the catalogue, and
+// what is done to them every second.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "common/base/metrics_text.h"
+#include "common/config/storage_config.h"
+#include "common/net/disk_pool.h"
+#include "common/net/io_pool.h"
+#include "storage/binlog/binlog.h"
+#include "storage/peers/peers.h"
+#include "storage/store/store.h"
+#include "storage/sync/catalogue.h"
+#include "storage/sync/receiver.h"
+#include "storage/sync/sender.h"
+
+namespace cairn::storage {
+
+class SyncService {
+ public:
+  // Opens the receiver and the catalogue below base_path/data. What is borrowed outlives it. Errors:
+  // io_error, no_space.
+  static Result<std::unique_ptr<SyncService>> open(const config::StorageConfig& config,
+                                                   const std::string& uuid, Store& store,
+                                                   Binlog& binlog, Peers& peers);
+  ~SyncService(); // stops
+
+  // Starts the catalogue and, once the trackers' view says who they are, the senders.
+  Status start();
+  // Ends all streams and saves the positions. Idempotent; not on one of its own threads.
+  void stop();
+
+  // `changed` is called when a peer has come, gone, or been brought up: the trackers should know
+  // soon. It must only post. Before start().
+  void on_change(std::function<void()> changed) { changed_ = std::move(changed); }
+
+  // For the handlers of the native commands 180 to 183.
+  SyncReceiver& receiver() { return *receiver_; }
+  // For list_files (187).
+  Catalogue& catalogue() { return *catalogue_; }
+  // One page of the catalogue, as list_files answers it. Runs on a thread of its own. Errors:
+  // unavailable (the catalogue is being made), io_error.
+  Task<Result<wire::ListFilesReply>> list_files(wire::ListFiles request);
+
+  // --- any thread
+  std::uint64_t file_count() const { return catalogue_->count(); }
+  std::vector<wire::PeerSync> peers_report() const;
+  std::vector<wire::SourceSync> sources_report() const { return receiver_->sources(); }
+  // Position up to which no member needs the log any more.
+  std::uint64_t min_acked() const;
+  // Families beside those that the node reports from peers_report(): changes that do not get
+  // through, and what came in.
+  void write_metrics(MetricsText& out) const;
+
+ private:
+  // Lets callbacks of the binlog and of Peers find out that the service has stopped.
+  struct Waker {
+    std::mutex mutex;               // guards service
+    SyncService* service = nullptr; // null: stopped
+    std::atomic<bool> posted{false};
+  };
+
+  SyncService(const config::StorageConfig& config, std::string uuid, Store& store, Binlog& binlog,
+              Peers& peers);
+
+  Status make_log_id();
+  Task<void> tick();
+  void reconcile();
+  void housekeep(bool prune);
+  void prune_log();
+  GroupSnapshot group_now() const;
+  SenderOptions sender_options(const wire::NodeView& peer) const;
+  void post_wake();
+  void post_tick();
+
+  const config::StorageConfig& config_;
+  const std::string uuid_;
+  const std::filesystem::path directory_; // base_path/data/sync
+  Store& store_;
+  Binlog& binlog_;
+  Peers& peers_;
+  std::string log_id_;
+  std::unique_ptr<Catalogue> catalogue_;
+  std::unique_ptr<SyncReceiver> receiver_;
+  std::function<void()> changed_;
+  std::shared_ptr<Waker> waker_ = std::make_shared<Waker>();
+  int listener_ = 0;
+  bool started_ = false;
+  std::atomic<bool> stopping_{false};
+  std::shared_ptr<asio::steady_timer> tick_timer_; // of the I/O thread
+
+  mutable std::mutex senders_mutex_; // guards senders_; it is changed on the I/O thread only
+  std::map<std::uint32_t, std::shared_ptr<Sender>> senders_;
+  std::vector<std::shared_ptr<Sender>> retiring_; // of the I/O thread
+
+  // The pools go before what their jobs use, the context after what its coroutines use.
+  IoPool io_{1};
+  DiskPool background_{"sync-background", 2};
+};
+
+} // namespace cairn::storage
