@@ -55,9 +55,8 @@ void ClusterState::index_members() {
     if (!node.fact.deleted && node.fact.host.find(':') != std::string::npos) has_ipv6_ = true;
   }
   for (auto& [group, members] : members_) {
-    std::sort(members.begin(), members.end(), [](const Node* a, const Node* b) {
-      return a->fact.id_text() < b->fact.id_text();
-    });
+    std::sort(members.begin(), members.end(),
+              [](const Node* a, const Node* b) { return a->fact.id_text() < b->fact.id_text(); });
   }
 }
 
@@ -154,9 +153,9 @@ std::vector<MarkBroughtUp> ClusterState::brought_up(Moment now) const {
       ++others;
       if (!peer->connected) continue;
       ++peers;
-      agreed += static_cast<std::size_t>(
-          std::any_of(peer->report.peers.begin(), peer->report.peers.end(),
-                      [id = id](const auto& sync) { return sync.peer_id == id && sync.brought_up; }));
+      agreed += static_cast<std::size_t>(std::any_of(
+          peer->report.peers.begin(), peer->report.peers.end(),
+          [id = id](const auto& sync) { return sync.peer_id == id && sync.brought_up; }));
     }
     // Right after our start a missing peer may be about to come back, and to object.
     const bool complete = peers == others || !just_started(now);

@@ -41,11 +41,11 @@ struct Node {
   bool writable = true;
 
   bool connected = false;
-  std::uint64_t link = 0; // the connection it joined on
+  std::uint64_t link = 0;             // the connection it joined on
   std::chrono::milliseconds heard{0}; // its last join or heartbeat here
-  std::uint64_t last_heartbeat = 0; // unix seconds
-  wire::Join join;                  // of the last join
-  wire::Heartbeat report;           // the last heartbeat
+  std::uint64_t last_heartbeat = 0;   // unix seconds
+  wire::Join join;                    // of the last join
+  wire::Heartbeat report;             // the last heartbeat
 
   // Serves its clients, by state alone.
   bool is_up() const {
@@ -53,16 +53,14 @@ struct Node {
   }
   bool can_read() const { return readable && is_up(); }
   // May take uploads, if it has room.
-  bool can_write() const {
-    return writable && state == wire::NodeState::active && !fact.draining;
-  }
+  bool can_write() const { return writable && state == wire::NodeState::active && !fact.draining; }
   // Sums over the store paths, in bytes.
   std::uint64_t total_bytes() const;
   std::uint64_t free_bytes() const;
 };
 
 class ClusterState {
- public:
+public:
   // `entries` are the rules of storage_ids.conf. `started` is now: for check_active_interval after
   // it a silent node may just not have come back yet.
   ClusterState(std::chrono::milliseconds check_active_interval,
@@ -113,7 +111,7 @@ class ClusterState {
   // True when a node has an IPv6 address: replies to clients then need wider fields.
   bool has_ipv6() const { return has_ipv6_; }
 
- private:
+private:
   wire::NodeState state_of(const Node& node) const;
   // Sets the node's state by what is known; a change makes a new view.
   void refresh(Node& node);

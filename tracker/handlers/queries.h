@@ -1,5 +1,5 @@
-// FastDFS commands that only read the cluster: functions from a request's body to a reply's, without
-// sockets. Numbers in comments are commands of the protocol; a body of the wrong length is
+// FastDFS commands that only read the cluster: functions from a request's body to a reply's,
+// without sockets. Numbers in comments are commands of the protocol; a body of the wrong length is
 // invalid_argument everywhere.
 #pragma once
 
@@ -54,7 +54,8 @@ Result<wire::Bytes> list_group(Query& query, wire::View body);      // 90
 Result<wire::Bytes> list_all_groups(Query& query, wire::View body); // 91
 Result<wire::Bytes> list_storages(Query& query, wire::View body);   // 92
 
-// Nodes and their IDs. Errors: not_found; fetch_storage_ids: invalid_argument (start beyond the end).
+// Nodes and their IDs. Errors: not_found; fetch_storage_ids: invalid_argument (start beyond the
+// end).
 Result<wire::Bytes> fetch_storage_ids(Query& query, wire::View body);  // 69
 Result<wire::Bytes> get_storage_id(Query& query, wire::View body);     // 70
 Result<wire::Bytes> get_storage_status(Query& query, wire::View body); // 71

@@ -14,7 +14,9 @@ namespace {
 constexpr std::size_t kHostSize = 52; // "address:port" and NUL
 constexpr std::size_t kIdTextMax = 15;
 
-Error invalid() { return Error{Errc::invalid_argument, "body length"}; }
+Error invalid() {
+  return Error{Errc::invalid_argument, "body length"};
+}
 
 template <std::size_t N>
 Result<std::array<std::uint8_t, N>> bytes_of(wire::View body) {

@@ -1,9 +1,10 @@
 // FastDFS replies byte by byte, without sockets.
+#include "tracker/handlers/queries.h"
+
 #include "common/base/text.h"
 #include "common/wire/fastdfs.h"
 #include "tests/unit/tracker/fixture.h"
 #include "tracker/handlers/layouts.h"
-#include "tracker/handlers/queries.h"
 
 namespace cairn::tracker {
 
@@ -30,16 +31,16 @@ struct Parts {
 };
 
 class Queries : public ::testing::Test {
- protected:
+protected:
   Queries() {
     cluster.add(100001, "group1", {TestCluster::path(40 * kGiB), TestCluster::path(30 * kGiB)});
     tracker_config.reserved_storage_space.bytes = kGiB;
   }
 
   Result<wire::Bytes> ask(Result<wire::Bytes> (*query)(Query&, wire::View), wire::Bytes body = {}) {
-    Query context{tracker_config, cluster.state, selection, kNow, "192.168.1.1", [this] {
-                    return trackers;
-                  }};
+    Query context{tracker_config, cluster.state, selection,
+                  kNow,           "192.168.1.1", [this] {
+                    return trackers; }};
     return query(context, body);
   }
 
@@ -160,11 +161,10 @@ TEST_F(Queries, GroupStats) {
     std::size_t storage_count_at;
     bool with_http_port;
   };
-  for (const Layout& layout : {Layout{CompatStat::v5, 105, 41, true},
-                              Layout{CompatStat::v6_11, 105, 41, true},
-                              Layout{CompatStat::v6_12, 105, 41, true},
-                              Layout{CompatStat::v6_13, 105, 41, false},
-                              Layout{CompatStat::v6_15, 113, 49, false}}) {
+  for (const Layout& layout :
+       {Layout{CompatStat::v5, 105, 41, true}, Layout{CompatStat::v6_11, 105, 41, true},
+        Layout{CompatStat::v6_12, 105, 41, true}, Layout{CompatStat::v6_13, 105, 41, false},
+        Layout{CompatStat::v6_15, 113, 49, false}}) {
     tracker_config.compat_stat_version = layout.version;
     const Parts group{*ask(list_group, file("group1", ""))};
     ASSERT_EQ(group.bytes.size(), layout.size);
@@ -179,9 +179,9 @@ TEST_F(Queries, GroupStats) {
     EXPECT_EQ(group.number(at), 1U);         // nodes
     EXPECT_EQ(group.number(at + 8), 23000U); // port
     EXPECT_EQ(group.number(at + 16), layout.with_http_port ? 8888U : 1U);
-    EXPECT_EQ(group.number(at + 24), 1U);    // active, or writable
-    EXPECT_EQ(group.number(at + 40), 2U);    // store paths
-    EXPECT_EQ(group.number(at + 48), 256U);  // sub-directories
+    EXPECT_EQ(group.number(at + 24), 1U);   // active, or writable
+    EXPECT_EQ(group.number(at + 40), 2U);   // store paths
+    EXPECT_EQ(group.number(at + 48), 256U); // sub-directories
     EXPECT_EQ(group.number(at + 56), layout.size == 113 ? ~std::uint64_t{0} : 0U);
   }
   EXPECT_EQ(ask(list_all_groups)->size(), 113U);
@@ -211,13 +211,13 @@ TEST_F(Queries, NodeStats) {
     std::size_t size, id, ip, text, join_time, free_mb, priority, port, counters;
   };
   using Width = config::IpAddrSize;
-  for (const Layout& at : {
-           Layout{CompatStat::v5, Width::v4, 612, 1, 17, 177, 183, 207, 215, 247, 263},
-           Layout{CompatStat::v6_11, Width::v4, 642, 1, 17, 207, 213, 237, 245, 277, 293},
-           Layout{CompatStat::v6_12, Width::v4, 644, 1, 17, 207, 215, 239, 247, 279, 295},
-           Layout{CompatStat::v6_13, Width::v4, 509, 2, 18, 80, 88, 112, 120, 152, 160},
-           Layout{CompatStat::v6_15, Width::v6, 517, 2, 18, 80, 88, 112, 128, 160, 168},
-           Layout{CompatStat::v6_15, Width::v4, 487, 2, 18, 50, 58, 82, 98, 130, 138}}) {
+  for (const Layout& at :
+       {Layout{CompatStat::v5, Width::v4, 612, 1, 17, 177, 183, 207, 215, 247, 263},
+        Layout{CompatStat::v6_11, Width::v4, 642, 1, 17, 207, 213, 237, 245, 277, 293},
+        Layout{CompatStat::v6_12, Width::v4, 644, 1, 17, 207, 215, 239, 247, 279, 295},
+        Layout{CompatStat::v6_13, Width::v4, 509, 2, 18, 80, 88, 112, 120, 152, 160},
+        Layout{CompatStat::v6_15, Width::v6, 517, 2, 18, 80, 88, 112, 128, 160, 168},
+        Layout{CompatStat::v6_15, Width::v4, 487, 2, 18, 50, 58, 82, 98, 130, 138}}) {
     tracker_config.compat_stat_version = at.version;
     tracker_config.response_ip_addr_size = at.width;
     const Parts node{*ask(list_storages, file("group1", "100001"))};
