@@ -14,7 +14,9 @@
 #include "tracker/log/embedded_log.h"
 #include "tracker/log/meta_store.h"
 
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_future.hpp>
 
 #include <future>
