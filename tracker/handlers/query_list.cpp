@@ -34,7 +34,7 @@ Result<wire::Bytes> list_all_groups(Query& query, wire::View body) {
 Result<wire::Bytes> list_storages(Query& query, wire::View body) {
   CAIRN_TRY(request, wire::decode<wire::GroupFile>(body));
   // Java sends an address here, padded or not.
-  const std::string wanted = request.name.substr(0, request.name.find('\0'));
+  const std::string wanted = request.name.c_str();
   if (request.name.size() > kIdTextMax)
     return Error{Errc::invalid_argument,
                  "a storage ID of " + std::to_string(request.name.size()) + " bytes"};

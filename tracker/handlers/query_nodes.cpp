@@ -32,7 +32,7 @@ Result<const Node*> find_by_address(const Query& query, wire::View body) {
   CAIRN_TRY(request, wire::decode<wire::GroupFile>(body));
   if (!query.cluster.has_group(request.group))
     return Error{Errc::not_found, "no group " + request.group};
-  const std::string text = request.name.substr(0, request.name.find('\0'));
+  const std::string text = request.name.c_str();
   std::string host = text.empty() ? query.caller : text;
   std::uint16_t port = 0;
   if (!is_ip_address(host)) {
