@@ -32,7 +32,7 @@ if(CAIRN_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
-  add_compile_options(-fcoroutines)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fcoroutines>)
 endif()
 
 find_package(Boost 1.81 REQUIRED)

@@ -55,6 +55,9 @@ Errc errc_of_errno(int error);
 struct Error {
   Errc code = Errc::io_error;
   std::string detail;
+  // True when the request may have been carried out although no success was heard of it: who
+  // repeats it may do it twice. Set by clients.
+  bool outcome_unknown = false;
 
   Error(Errc c, std::string d = {}) : code(c), detail(std::move(d)) {}
 

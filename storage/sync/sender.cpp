@@ -175,8 +175,8 @@ Task<void> Sender::run() {
 
 // One connection, from connect to its end. Never answers success but when stopped.
 Task<Status> Sender::session() {
-  auto connected = co_await FrameClient::connect(Endpoint{peer_.host, peer_.port},
-                                                 options_.connect_timeout);
+  const Endpoint endpoint{peer_.host, peer_.port};
+  auto connected = co_await FrameClient::connect(endpoint, options_.connect_timeout);
   if (!connected) co_return std::move(connected).error();
   const std::unique_ptr<FrameClient> client = std::move(*connected);
   if (stopping_) co_return Status();

@@ -280,8 +280,10 @@ class Stream {
     const auto ack = run(to_.receiver->apply(from_.id, std::move(batch)));
     ASSERT_TRUE(ack) << ack.error().text();
     failures += ack->failures.size();
-    if (!heard) return disconnect();
-    ASSERT_TRUE(state_->acked(*ack, now_ms));
+    if (heard)
+      ASSERT_TRUE(state_->acked(*ack, now_ms));
+    else
+      disconnect();
   }
 
   // Until nothing is left; false: it does not come to an end.
@@ -467,10 +469,10 @@ class World {
       for (const auto& [name, content] : expected) {
         const auto found = files.find(name);
         EXPECT_TRUE(found != files.end()) << name << " is not at node " << other->id;
-        if (found == files.end()) continue;
-        EXPECT_TRUE(found->second == content)
-            << name << " differs at node " << other->id << ": " << found->second.size() << " and "
-            << content.size();
+        if (found != files.end())
+          EXPECT_TRUE(found->second == content)
+              << name << " differs at node " << other->id << ": " << found->second.size() << " and "
+              << content.size();
       }
       for (const auto& [name, content] : files)
         EXPECT_TRUE(expected.contains(name)) << name << " is only at node " << other->id;

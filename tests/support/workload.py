@@ -1,0 +1,130 @@
+"""Uploads under way while something else happens, and what is on the nodes afterwards."""
+
+import contextlib
+import hashlib
+import os
+import threading
+import time
+
+import cluster as clusters
+import fastdfs
+
+# --full: the long versions.
+FULL = bool(os.environ.get("CAIRN_TEST_FULL"))
+
+
+def content_of(number, size):
+    """Content that is different for every number, and cheap to make again."""
+    digest = hashlib.sha256(str(number).encode()).digest()
+    return (digest * (size // len(digest) + 1))[:size]
+
+
+class Uploader(threading.Thread):
+    """Uploads to one node without a pause until stop(). `stored` maps the IDs that were answered
+    with success to their number; a node that goes away is retried until it is back."""
+
+    def __init__(self, cluster, node_id, first=0, size=4096):
+        super().__init__(daemon=True)
+        self.cluster, self.node_id, self.size = cluster, node_id, size
+        self.stored = {}
+        self.refused = []
+        self.breaks = 0
+        self._next = first
+        self._stopping = threading.Event()
+
+    def content(self, number):
+        return content_of(number, self.size)
+
+    def run(self):
+        while not self._stopping.is_set():
+            try:
+                with self.cluster.to(self.cluster.node(self.node_id)) as storage:
+                    while not self._stopping.is_set():
+                        self._upload(storage)
+            except (OSError, fastdfs.ConnectionClosed):
+                self.breaks += 1
+                time.sleep(0.05)
+
+    def _upload(self, storage):
+        number = self._next
+        self._next += 1
+        body = fastdfs.upload_body(self.content(number), "bin")
+        reply = storage.request(fastdfs.UPLOAD, body)
+        if reply.status == 0:
+            self.stored[fastdfs.read_id(reply.body)] = number
+        else:
+            self.refused.append(reply.status)
+
+    def stop(self):
+        self._stopping.set()
+        self.join(60)
+        if self.is_alive():
+            raise AssertionError(f"an upload to {self.node_id} does not end")
+
+
+@contextlib.contextmanager
+def uploading(cluster, node_ids, connections=1, size=4096):
+    """Uploads to each of the nodes over that many connections; yields the Uploaders."""
+    uploaders = [
+        Uploader(cluster, node_id, first=index * 1_000_000, size=size)
+        for index, node_id in enumerate(list(node_ids) * connections)
+    ]
+    for uploader in uploaders:
+        uploader.start()
+    try:
+        yield uploaders
+    finally:
+        for uploader in uploaders:
+            uploader.stop()
+
+
+def files_on(node):
+    """{store path number and relative name: SHA-256} of the plain files and metadata of a node, as
+    they lie on its disks. Dot-directories hold nothing that is served."""
+    found = {}
+    for index, root in enumerate(node.store_paths):
+        data = os.path.join(root, "data")
+        for folder, folders, names in os.walk(data):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in names:
+                if name.startswith("."):
+                    continue
+                path = os.path.join(folder, name)
+                relative = os.path.relpath(path, data)
+                with open(path, "rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                found[f"M{index:02X}/{relative}"] = digest
+    return found
+
+
+def missing_reads(cluster, node, uploader):
+    """The IDs of an Uploader that `node` does not give back as they were sent."""
+    wrong = []
+    with cluster.to(node) as storage:
+        for file_id, number in uploader.stored.items():
+            reply = storage.request(fastdfs.DOWNLOAD, fastdfs.download_body(file_id))
+            if reply.status != 0 or reply.body != uploader.content(number):
+                wrong.append((file_id, reply.status, len(reply.body)))
+    return wrong
+
+
+def cairn(cluster, *args, check=True, timeout=120):
+    """The CLI with the configuration of this cluster."""
+    return clusters.run_cairn("--conf", cluster.client_conf, *args, check=check, timeout=timeout)
+
+
+def assert_converged(test, cluster, group="group1", seconds=60):
+    """All members of the group hold the same files: by `cairn check`, which waits for sync and
+    exits 8 when copies differ, and by what is on the disks."""
+    done = cairn(cluster, "--timeout", seconds, "check", "--group", group, check=False,
+                 timeout=seconds + 60)
+    test.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+    first, *others = cluster.group(group)
+    wanted = files_on(first)
+    for node in others:
+        held = files_on(node)
+        test.assertEqual(sorted(set(wanted) - set(held))[:5], [], f"not on {node.id}")
+        test.assertEqual(sorted(set(held) - set(wanted))[:5], [], f"only on {node.id}")
+        different = [name for name in wanted if held[name] != wanted[name]]
+        test.assertEqual(different[:5], [], f"different bytes on {node.id}")
+    return wanted

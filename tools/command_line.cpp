@@ -1,0 +1,295 @@
+// Options of all verbs, by CLI11: a heavy header that is included nowhere else.
+#include "tools/command_line.h"
+
+#include <CLI/CLI.hpp>
+
+#include <memory>
+#include <sstream>
+
+#include "common/base/text.h"
+
+namespace cairn::tools {
+
+namespace {
+
+// A size such as 64K or 1G.
+CLI::Option* add_size(CLI::App* app, const std::string& name, std::uint64_t& value,
+                      const std::string& help) {
+  return app
+      ->add_option_function<std::string>(
+          name,
+          [&value](const std::string& text) {
+            const auto size = parse_size(text);
+            if (!size) throw CLI::ValidationError(size.error().detail);
+            value = *size;
+          },
+          help)
+      ->type_name("SIZE");
+}
+
+// Builds the verbs; each puts its runner into `run` when it was the one given.
+class Builder {
+ public:
+  Builder(CLI::App& app, std::function<int(Context&)>& run) : app_(app), run_(run) {}
+
+  // A verb with arguments of type Args, run by `function`; a nested one has a parent.
+  template <class Args>
+  CLI::App* verb(const std::string& name, const std::string& help,
+                 int (*function)(Context&, const Args&), std::shared_ptr<Args>& args,
+                 CLI::App* parent = nullptr) {
+    CLI::App* sub = (parent == nullptr ? &app_ : parent)->add_subcommand(name, help);
+    sub->fallthrough();
+    args = std::make_shared<Args>();
+    sub->callback([this, function, args] {
+      run_ = [function, args](Context& context) { return function(context, *args); };
+    });
+    return sub;
+  }
+
+  // A verb that only has verbs.
+  CLI::App* family(const std::string& name, const std::string& help) {
+    CLI::App* sub = app_.add_subcommand(name, help);
+    sub->fallthrough();
+    sub->require_subcommand(1);
+    return sub;
+  }
+
+ private:
+  CLI::App& app_;
+  std::function<int(Context&)>& run_;
+};
+
+void add_files(Builder& builder) {
+  std::shared_ptr<UploadArgs> upload;
+  auto* sub = builder.verb("upload", "Store files and print their IDs, a line each", &run_upload,
+                           upload);
+  sub->add_option("FILE", upload->files, "files; - is standard input")->required();
+  sub->add_option("--group", upload->group, "store in this group");
+  sub->add_option("--ext", upload->extension,
+                  "extension in the ID, without dot; default: that of the file name");
+  sub->add_flag("--appender", upload->appender, "the file may grow later (`cairn append`)");
+  sub->add_option("--meta", upload->metadata, "K=V metadata, may be repeated")
+      ->type_name("K=V")
+      ->allow_extra_args(false);
+  sub->add_option("--copies", upload->copies, "nodes that must have the file first");
+
+  std::shared_ptr<DownloadArgs> download;
+  sub = builder.verb("download", "Fetch a file", &run_download, download);
+  sub->add_option("ID", download->id)->required();
+  sub->add_option("-o,--output", download->output,
+                  "write here; - is standard output; default: the last part of the ID");
+  add_size(sub, "--offset", download->offset, "first byte");
+  add_size(sub, "--length", download->length, "bytes; 0 or absent: to the end");
+
+  std::shared_ptr<DeleteArgs> remove;
+  sub = builder.verb("delete", "Delete files", &run_delete, remove);
+  sub->add_option("ID", remove->ids)->required();
+
+  std::shared_ptr<AppendArgs> append;
+  sub = builder.verb("append", "Add a local file's bytes to the end of an appender file",
+                     &run_append, append);
+  sub->add_option("ID", append->id)->required();
+  sub->add_option("FILE", append->file, "- is standard input")->required();
+
+  std::shared_ptr<InfoArgs> info;
+  sub = builder.verb("info", "Size, time, checksum, source, type and copies of a file", &run_info,
+                     info);
+  sub->add_option("ID", info->id)->required();
+
+  auto* meta = builder.family("meta", "Metadata of a file");
+  std::shared_ptr<MetaGetArgs> get;
+  sub = builder.verb("get", "Print the metadata, K=V a line", &run_meta_get, get, meta);
+  sub->add_option("ID", get->id)->required();
+  std::shared_ptr<MetaSetArgs> set;
+  sub = builder.verb("set", "Replace the metadata, or add to it", &run_meta_set, set, meta);
+  sub->add_option("ID", set->id)->required();
+  sub->add_option("PAIR", set->metadata, "K=V")->required();
+  sub->add_flag("--merge", set->merge, "keep what is not named");
+
+  std::shared_ptr<WhereArgs> where;
+  sub = builder.verb("where", "Which nodes hold a file, and whether each copy is sound", &run_where,
+                     where);
+  sub->add_option("ID", where->id)->required();
+}
+
+void add_cluster(Builder& builder) {
+  std::shared_ptr<StatusArgs> status;
+  builder.verb("status", "Trackers, groups, nodes, space, sync lag, alarms; 7 when degraded",
+               &run_status, status);
+
+  std::shared_ptr<CheckArgs> check;
+  auto* sub = builder.verb("check", "Compare the copies of every file in a group; 8 if they differ",
+                           &run_check, check);
+  sub->add_option("--group", check->group, "only this group");
+
+  auto* node = builder.family("node", "Storage nodes");
+  const auto add_node = [&](CLI::App* parent, const std::string& name, const std::string& help,
+                            NodeAction action) {
+    std::shared_ptr<NodeArgs> args;
+    auto* verb = builder.verb(name, help, &run_node, args, parent);
+    args->action = action;
+    return std::pair(verb, args);
+  };
+  for (const auto& [name, help, action] :
+       {std::tuple("drain", "Send no more uploads to a node", NodeAction::drain),
+        std::tuple("undrain", "Send uploads to it again", NodeAction::undrain),
+        std::tuple("remove", "Remove a node that is down, for ever", NodeAction::remove)}) {
+    auto [verb, args] = add_node(node, name, help, action);
+    verb->add_option("NODE", args->node, "ID, name, address or UUID")->required();
+    if (action == NodeAction::remove) verb->add_flag("--yes,-y", args->yes, "do not ask");
+  }
+  auto* alias = node->add_subcommand("alias", "Former addresses and storage IDs of a node");
+  alias->fallthrough();
+  alias->require_subcommand(1);
+  {
+    auto [verb, args] = add_node(alias, "add", "Let a former address or ID mean a node",
+                                 NodeAction::alias_add);
+    verb->add_option("NODE", args->node)->required();
+    verb->add_option("FORMER", args->former, "IPv4 address or storage ID")->required();
+  }
+  {
+    auto [verb, args] = add_node(alias, "rm", "Forget a former address or ID",
+                                 NodeAction::alias_remove);
+    verb->add_option("FORMER", args->former)->required();
+  }
+  add_node(alias, "ls", "List them", NodeAction::alias_list);
+
+  auto* group = builder.family("group", "Groups");
+  std::shared_ptr<GroupArgs> list;
+  builder.verb("ls", "List the groups", &run_group, list, group);
+  for (const auto& [name, help, action] :
+       {std::tuple("add", "Make a group that nodes may join", GroupAction::add),
+        std::tuple("rm", "Remove a group without nodes", GroupAction::remove)}) {
+    std::shared_ptr<GroupArgs> args;
+    auto* verb = builder.verb(name, help, &run_group, args, group);
+    args->action = action;
+    verb->add_option("GROUP", args->group)->required();
+  }
+}
+
+void add_bench(Builder& builder) {
+  auto* bench = builder.family("bench", "Measure the cluster");
+  for (const auto& [name, help, kind] :
+       {std::tuple("upload", "Upload files", BenchKind::upload),
+        std::tuple("download", "Download files uploaded for it", BenchKind::download),
+        std::tuple("delete", "Delete files uploaded for it", BenchKind::remove),
+        std::tuple("mixed", "7 of 10 downloads, 2 uploads, 1 delete", BenchKind::mixed)}) {
+    std::shared_ptr<BenchArgs> args;
+    auto* verb = builder.verb(name, help, &run_bench, args, bench);
+    args->kind = kind;
+    verb->add_option("--conns", args->connections, "requests at once")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 10'000));
+    add_size(verb, "--size", args->size, "bytes of a file (4K)");
+    verb->add_option("--count", args->count, "operations")->capture_default_str();
+    verb->add_option("--threads", args->threads, "1 or 2 threads")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 2));
+    verb->add_option("--group", args->group, "only in this group");
+    verb->add_option("--seed", args->seed, "of contents and choices")->capture_default_str();
+    verb->add_flag("--keep", args->keep, "do not delete the files at the end");
+  }
+}
+
+void add_local(Builder& builder) {
+  auto* local = builder.family("local", "A whole cluster on this machine");
+  std::shared_ptr<LocalUpArgs> up;
+  auto* sub = builder.verb("up", "Start it, wait until every node is active, print where it is",
+                           &run_local_up, up, local);
+  sub->add_option("--root", up->root, "its directory")->required();
+  sub->add_option("--trackers", up->trackers, "trackers (1)")->check(CLI::Range(1, 9));
+  sub->add_option("--groups", up->groups, "groups (1)")->check(CLI::Range(1, 200));
+  sub->add_option("--storages", up->storages, "storage nodes of each group (1)")
+      ->check(CLI::Range(1, 32));
+  sub->add_option("--paths", up->paths, "store paths of each storage node (1)")
+      ->check(CLI::Range(1, 64));
+  sub->add_option("--copies", up->copies, "copies of each upload (1)")->check(CLI::Range(1, 32));
+  sub->add_option("--net", up->net, "second number of its addresses 127.B.x.y, or auto (0)");
+  sub->add_option("--storage-conf", up->storage_conf, "a line for every storage.conf")
+      ->type_name("K=V")
+      ->allow_extra_args(false);
+  sub->add_option("--tracker-conf", up->tracker_conf, "a line for every tracker.conf")
+      ->type_name("K=V")
+      ->allow_extra_args(false);
+
+  struct Simple {
+    const char* name;
+    const char* help;
+    int (*run)(Context&, const LocalArgs&);
+    bool node;
+  };
+  for (const Simple& simple :
+       {Simple{"down", "Stop it", &run_local_down, false},
+        Simple{"status", "Which of its daemons run", &run_local_status, false},
+        Simple{"kill", "Kill a node as a power cut would (SIGKILL)", &run_local_kill, true},
+        Simple{"start", "Start a node and wait until it is ready", &run_local_start, true}}) {
+    std::shared_ptr<LocalArgs> args;
+    auto* verb = builder.verb(simple.name, simple.help, simple.run, args, local);
+    verb->add_option("--root", args->root, "its directory")->required();
+    if (simple.node)
+      verb->add_option("NODE", args->node, "tracker1, group1-storage2, …")->required();
+  }
+}
+
+} // namespace
+
+std::optional<std::pair<std::string, std::string>> split_pair(const std::string& text) {
+  const std::size_t at = text.find('=');
+  if (at == std::string::npos || at == 0) return std::nullopt;
+  return std::pair(text.substr(0, at), text.substr(at + 1));
+}
+
+CommandLine parse_command_line(int argc, const char* const* argv,
+                               const std::function<const char*(const char*)>& environment) {
+  CommandLine line;
+  CLI::App app("Cairn: store files in a cluster and look after it.", "cairn");
+  app.set_version_flag("--version", std::string("cairn ") + CAIRN_VERSION);
+  app.set_help_all_flag("--help-all", "help of all verbs");
+  app.require_subcommand(1);
+  app.footer("Exit codes: 0 good, 1 usage, 2 partial, 3 not found, 4 denied, 5 conflict,\n"
+             "6 unavailable or timeout, 7 degraded, 8 verification failed.\n"
+             "Example: cairn -t 10.0.0.1 upload photo.jpg");
+
+  Globals& globals = line.globals;
+  app.add_option("-t,--tracker", globals.trackers,
+                 "trackers, HOST:PORT[,…] (or CAIRN_TRACKER)");
+  app.add_option("--conf", globals.conf, "a client.conf (or CAIRN_CONF)");
+  app.add_flag("--json", globals.json, "answers and errors as JSON");
+  app.add_flag("-q,--quiet", globals.quiet, "only the answer itself");
+  app.add_option_function<std::string>(
+         "--timeout",
+         [&globals](const std::string& text) {
+           const auto time = parse_duration(text);
+           if (!time) throw CLI::ValidationError("--timeout: " + time.error().detail);
+           globals.timeout = *time;
+         },
+         "time for the command: 30s, 5m, or plain seconds")
+      ->type_name("TIME");
+
+  Builder builder(app, line.run);
+  add_files(builder);
+  add_cluster(builder);
+  add_bench(builder);
+  add_local(builder);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    line.run = nullptr;
+    std::ostringstream out;
+    std::ostringstream complaint;
+    const int code = app.exit(error, out, complaint);
+    line.exit_code = code == 0 ? kGood : kUsage;
+    line.text = code == 0 ? out.str() : complaint.str();
+    return line;
+  }
+  if (globals.trackers.empty()) {
+    if (const char* value = environment("CAIRN_TRACKER")) globals.trackers = value;
+  }
+  if (globals.conf.empty()) {
+    if (const char* value = environment("CAIRN_CONF")) globals.conf = value;
+  }
+  return line;
+}
+
+} // namespace cairn::tools
