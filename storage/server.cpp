@@ -1,10 +1,7 @@
 // Wires the parts of a storage node together.
 #include "storage/server.h"
 
-#include <spdlog/spdlog.h>
-
-#include <thread>
-
+#include "common/base/durable_file.h"
 #include "common/daemon/daemon.h"
 #include "common/net/listener.h"
 #include "storage/handlers/context.h"
@@ -14,12 +11,21 @@
 #include "storage/sync/sync_service.h"
 #include "storage/tracker_link/tracker_link.h"
 
+#include <spdlog/spdlog.h>
+
+#include <thread>
+
 namespace cairn::storage {
 
 namespace {
 
 constexpr std::chrono::seconds kDrainMax{10};
 constexpr std::chrono::milliseconds kUsageInterval{1000};
+
+// Says that the last run ended by stop(): nothing is to be looked for.
+std::filesystem::path clean_stop_mark(const config::StorageConfig& config) {
+  return config.base_path / "data" / "clean_stop";
+}
 
 thread_local Remote* remote_of_this_thread = nullptr;
 
@@ -119,9 +125,16 @@ Task<void> StorageServer::Parts::watch_disks() {
 
 StorageServer::StorageServer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
-StorageServer::~StorageServer() { stop(); }
+StorageServer::~StorageServer() {
+  stop();
+}
 
 Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig config) {
+  // Everything that may refuse before anything is touched.
+  CAIRN_RETURN_IF_ERROR(Store::check_paths(config));
+  CAIRN_RETURN_IF_ERROR(Listener::probe(config.bind_addr, config.port));
+  if (config.http_port != 0)
+    CAIRN_RETURN_IF_ERROR(Listener::probe(config.http_bind_addr, config.http_port));
   CAIRN_TRY(lock, DataLock::take(config.base_path));
   auto parts = std::make_unique<Parts>(std::move(config), std::move(lock));
   Parts& p = *parts;
@@ -192,6 +205,13 @@ Status StorageServer::start() {
   p.sync->on_change([&p] { p.link->nudge(); });
   p.started = true;
   CAIRN_RETURN_IF_ERROR(p.link->start());
+  const std::filesystem::path clean = clean_stop_mark(p.config);
+  if (std::filesystem::exists(clean)) {
+    std::filesystem::remove(clean);
+  } else if (p.store->node_id() != 0) {
+    CAIRN_TRY(logged, p.store->recover_after_crash());
+    if (logged > 0) CAIRN_RETURN_IF_ERROR(p.binlog->commit_blocking(p.binlog->end_seq()));
+  }
   CAIRN_RETURN_IF_ERROR(p.sync->start());
 
   wire::Hello hello;
@@ -201,16 +221,15 @@ Status StorageServer::start() {
   for (std::size_t i = 0; i < p.io.size(); ++i) {
     p.remotes.push_back(std::make_unique<Remote>(*p.peers, hello, p.config.connect_timeout,
                                                  p.config.network_timeout));
-    asio::post(p.io.at(i),
-               [remote = p.remotes.back().get()] { remote_of_this_thread = remote; });
+    asio::post(p.io.at(i), [remote = p.remotes.back().get()] { remote_of_this_thread = remote; });
   }
   spawn(p.background.at(0).get_executor(), p.watch_disks(), "storage.disks");
   p.io.start();
   p.background.start();
   p.frame_listener.start();
   if (p.config.http_port != 0) p.http_listener.start();
-  spdlog::info("serving group={} port={} http_port={} paths={} durability={}",
-               p.config.group_name, p.config.port, p.config.http_port, p.store->path_count(),
+  spdlog::info("serving group={} port={} http_port={} paths={} durability={}", p.config.group_name,
+               p.config.port, p.config.http_port, p.store->path_count(),
                p.config.durability == config::Durability::durable ? "durable" : "relaxed");
   return Status();
 }
@@ -232,6 +251,8 @@ void StorageServer::stop() {
   p.background.stop();
   if (auto committed = p.binlog->commit_blocking(p.binlog->end_seq()); !committed)
     spdlog::error("stopping: {}", committed.error().text());
+  else if (auto marked = durable_write_file(clean_stop_mark(p.config), "clean\n"); !marked)
+    spdlog::warn("stopping: {}", marked.error().text());
   spdlog::info("stopped");
 }
 

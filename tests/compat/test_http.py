@@ -237,7 +237,7 @@ class TokenTest(ClusterTest):
         self.assertEqual(self.get(self.signed(int(time.time())),
                                   name=split_id(other)[1]).status, 400)
 
-    def test_89_fail_file(self):
+    def test_99_fail_file_comes_last(self):
         page = os.path.join(self.cluster.root, "fail.jpg")
         with open(page, "wb") as file:
             file.write(b"no entry")
