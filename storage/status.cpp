@@ -243,6 +243,7 @@ void NodeStatus::metrics(MetricsText& out) const {
            [](const wire::PeerSync& p) { return p.backlog_files; });
   per_peer("cairn_sync_backlog_bytes", "Bytes of the changes the peer lacks.",
            [](const wire::PeerSync& p) { return p.backlog_bytes; });
+  context_.sync.write_metrics(out);
 }
 
 std::vector<std::string> NodeStatus::failing_checks() const {
