@@ -1,4 +1,4 @@
-"""Every node is restarted in turn while clients go on: no command fails, nothing is lost."""
+"""Every storage node is restarted in turn while clients go on: no command fails, nothing is lost."""
 
 import hashlib
 import pathlib
