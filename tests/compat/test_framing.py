@@ -316,9 +316,10 @@ class IdleTest(ClusterTest):
         with self.cluster.to(self.cluster.storage) as storage:
             for offset in range(0, len(data), 500):
                 storage.send(data[offset:offset + 500])
-                # Not to sleep: nothing may come yet.
-                self.assertEqual(select.select([storage.socket], [], [], 0.3 * self.TIMEOUT)[0],
-                                 [] if offset + 500 < len(data) else [storage.socket])
+                if offset + 500 < len(data):
+                    # Not to sleep: nothing may come yet.
+                    self.assertEqual(
+                        select.select([storage.socket], [], [], 0.3 * self.TIMEOUT)[0], [])
             file_id = fastdfs.read_id(storage.read_reply().body)
         self.assertEqual(self.cluster.download(file_id), content)
 
