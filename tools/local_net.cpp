@@ -1,9 +1,11 @@
 // Claims on loopback networks.
 #include "tools/local_net.h"
 
+#include "common/base/text.h"
 #include "tools/local_process.h"
 
 #include <cerrno>
+#include <csignal>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -12,6 +14,9 @@
 namespace cairn::tools {
 
 namespace {
+
+// Linux has no higher process numbers.
+constexpr std::uint64_t kPidMax = std::uint64_t{1} << 22;
 
 constexpr unsigned kAutoNets = kAutoNetLast - kAutoNetFirst + 1;
 
@@ -62,25 +67,36 @@ std::filesystem::path LocalNets::claim_file(unsigned net) const {
   return directory_ / ("net-" + std::to_string(net));
 }
 
-std::optional<std::filesystem::path> LocalNets::holder(unsigned net) const {
+std::optional<LocalNets::Claim> LocalNets::holder(unsigned net) const {
   const auto text = read_small_file(claim_file(net));
   if (!text || text->empty()) return std::nullopt;
-  return std::filesystem::path(*text);
+  const std::size_t end = text->find('\n');
+  Claim claim;
+  claim.root = text->substr(0, end);
+  if (end == std::string::npos) return claim;
+  const auto pid = parse_u64(trim(std::string_view(*text).substr(end + 1)));
+  if (pid && *pid > 0 && *pid < kPidMax) {
+    const auto maker = static_cast<pid_t>(*pid);
+    claim.being_made = maker != ::getpid() && ::kill(maker, 0) == 0;
+  }
+  return claim;
 }
 
 Status LocalNets::write_claim(unsigned net, const std::filesystem::path& root) const {
-  return write_small_file(claim_file(net), root.string(), 0600);
+  return write_small_file(claim_file(net), root.string() + "\n" + std::to_string(::getpid()), 0600);
 }
 
 Result<unsigned> LocalNets::claim_any(const std::filesystem::path& root, unsigned turn) {
   CAIRN_TRY(lock, Lock::take(directory_));
-  std::optional<unsigned> stopped;
+  std::vector<unsigned> stopped;
   for (unsigned i = 0; i < kAutoNets; ++i) {
     const unsigned net = kAutoNetFirst + (turn + i) % kAutoNets;
-    if (const auto owner = holder(net)) {
-      const Owner known = look_(*owner);
+    if (const auto claim = holder(net)) {
+      // Not even probed: a probe that binds would be in the way of daemons just starting.
+      if (claim->being_made && claim->root != root) continue;
+      const Owner known = look_(claim->root);
       if (known.net == net) {
-        if (!known.running && !stopped && usable_(net)) stopped = net;
+        if (!known.running) stopped.push_back(net);
         continue;
       }
     }
@@ -88,28 +104,32 @@ Result<unsigned> LocalNets::claim_any(const std::filesystem::path& root, unsigne
     CAIRN_RETURN_IF_ERROR(write_claim(net, root));
     return net;
   }
-  if (!stopped)
-    return Error{Errc::unavailable,
-                 "every network 127.64 to 127.191 is used by a local cluster; stop one"};
-  CAIRN_RETURN_IF_ERROR(write_claim(*stopped, root));
-  return *stopped;
+  // A stopped cluster may be restarting: its addresses are touched only when there are no others.
+  for (const unsigned net : stopped) {
+    if (!usable_(net)) continue;
+    CAIRN_RETURN_IF_ERROR(write_claim(net, root));
+    return net;
+  }
+  return Error{Errc::unavailable,
+               "every network 127.64 to 127.191 is used by a local cluster; stop one"};
 }
 
 Status LocalNets::claim(unsigned net, const std::filesystem::path& root) {
   CAIRN_TRY(lock, Lock::take(directory_));
-  const auto owner = holder(net);
-  if (owner && *owner != root) {
-    const Owner known = look_(*owner);
-    if (known.net == net && known.running)
-      return Error{Errc::exists,
-                   "127." + std::to_string(net) + " is used by the cluster in " + owner->string()};
+  const auto claim = holder(net);
+  if (claim && claim->root != root) {
+    const Owner known = look_(claim->root);
+    if (claim->being_made || (known.net == net && known.running))
+      return Error{Errc::exists, "127." + std::to_string(net) + " is used by the cluster in " +
+                                     claim->root.string()};
   }
   return write_claim(net, root);
 }
 
 Status LocalNets::release(unsigned net, const std::filesystem::path& root) {
   CAIRN_TRY(lock, Lock::take(directory_));
-  if (holder(net) == root) ::unlink(claim_file(net).c_str());
+  const auto claim = holder(net);
+  if (claim && claim->root == root) ::unlink(claim_file(net).c_str());
   return {};
 }
 

@@ -2,8 +2,9 @@
 // collide: a claim file per B in a directory of the user's own, changed under a lock.
 //
 // A claim holds the root of its cluster and lasts as long as that root has the cluster: it stays
-// over `down`, so that a later `up` gets the same addresses. A claim whose root is gone or says
-// something else is nobody's. When every B is claimed, that of a cluster that does not run is
+// over `down`, so that a later `up` gets the same addresses. It also holds the process that claims:
+// until that has ended, the root may not say anything yet. Otherwise a claim whose root is gone or
+// says something else is nobody's. When every B is claimed, that of a cluster that does not run is
 // taken.
 #pragma once
 
@@ -47,7 +48,11 @@ public:
 
 private:
   std::filesystem::path claim_file(unsigned net) const;
-  std::optional<std::filesystem::path> holder(unsigned net) const;
+  struct Claim {
+    std::filesystem::path root;
+    bool being_made = false; // by another process that is alive
+  };
+  std::optional<Claim> holder(unsigned net) const;
   Status write_claim(unsigned net, const std::filesystem::path& root) const;
 
   std::filesystem::path directory_;

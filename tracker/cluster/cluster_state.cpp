@@ -70,6 +70,7 @@ Result<NodeState> ClusterState::joined(const wire::Join& join, std::uint64_t lin
     return Error{Errc::not_found, "node " + std::to_string(join.id) + " is not a member"};
   Node& node = found->second;
   node.connected = true;
+  node.reported = false;
   node.link = link;
   node.heard = now.steady;
   node.last_heartbeat = now.unix_s;
@@ -92,6 +93,7 @@ Result<NodeState> ClusterState::heartbeat(const wire::Heartbeat& heartbeat, std:
     return Error{Errc::not_found, "node " + std::to_string(heartbeat.id) + " has not joined here"};
   // A node that was silent and goes on speaking on its connection needs no new join.
   node.connected = true;
+  node.reported = true;
   node.heard = now.steady;
   node.last_heartbeat = now.unix_s;
   node.report = heartbeat;
@@ -170,7 +172,10 @@ std::vector<MarkBroughtUp> ClusterState::brought_up(Moment now) const {
 NodeState ClusterState::state_of(const Node& node) const {
   if (node.fact.deleted) return NodeState::deleted;
   if (!node.connected) return NodeState::offline;
-  if (node.fact.brought_up) return node.report.stopping ? NodeState::online : NodeState::active;
+  // Before its first heartbeat a node may still be writing down the ID it was given: it cannot name
+  // new files yet.
+  const bool takes_uploads = node.reported && !node.report.stopping;
+  if (node.fact.brought_up) return takes_uploads ? NodeState::active : NodeState::online;
   for (const Node* peer : members(node.fact.group)) {
     if (!peer->connected) continue;
     for (const auto& sync : peer->report.peers) {

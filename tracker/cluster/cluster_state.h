@@ -8,8 +8,8 @@
 //   offline    not joined here, silent for check_active_interval, or its connection is gone
 //   wait_sync  joined, has not had everything yet
 //   syncing    the same, and a peer is bringing it up
-//   active     joined and brought up
-//   online     as active, but it is stopping: reads yes, uploads no
+//   active     joined, brought up, and heard of by a heartbeat since
+//   online     as active, but it is stopping or has only just joined: reads yes, uploads no
 #pragma once
 
 #include "common/base/result.h"
@@ -41,6 +41,7 @@ struct Node {
   bool writable = true;
 
   bool connected = false;
+  bool reported = false;              // a heartbeat has come since it joined
   std::uint64_t link = 0;             // the connection it joined on
   std::chrono::milliseconds heard{0}; // its last join or heartbeat here
   std::uint64_t last_heartbeat = 0;   // unix seconds

@@ -4,6 +4,8 @@
 
 #include <map>
 #include <set>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace cairn::tools {
 namespace {
@@ -57,6 +59,36 @@ TEST_F(LocalNetsTest, AStoppedClusterKeepsItsAddresses) {
 TEST_F(LocalNetsTest, AClaimWhoseRootIsGoneIsNobodys) {
   EXPECT_EQ(*nets().claim_any("/a", 0), 64U);
   EXPECT_EQ(*nets().claim_any("/b", 0), 64U);
+}
+
+TEST_F(LocalNetsTest, AClusterThatIsJustBeingMadeIsNeitherTakenNorProbed) {
+  // Another process claims 64 and lives on; its root says nothing yet.
+  int told[2];
+  int stop[2];
+  ASSERT_EQ(::pipe(told), 0);
+  ASSERT_EQ(::pipe(stop), 0);
+  const pid_t maker = ::fork();
+  ASSERT_GE(maker, 0);
+  if (maker == 0) {
+    char byte = nets().claim_any("/a", 0) ? 'y' : 'n';
+    const bool good = ::write(told[1], &byte, 1) == 1 && ::read(stop[0], &byte, 1) == 1;
+    ::_exit(good ? 0 : 1);
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(told[0], &byte, 1), 1);
+  ASSERT_EQ(byte, 'y');
+  std::set<unsigned> probed;
+  LocalNets others(
+      directory_ / "claims", [](const std::filesystem::path&) { return LocalNets::Owner(); },
+      [&probed](unsigned net) { return probed.insert(net).second; });
+  EXPECT_EQ(*others.claim_any("/b", 0), 65U);
+  EXPECT_FALSE(probed.contains(64));
+  EXPECT_EQ(others.claim(64, "/c").code(), Errc::exists);
+  ASSERT_EQ(::write(stop[1], "x", 1), 1);
+  ASSERT_EQ(::waitpid(maker, nullptr, 0), maker);
+  // It ended without a cluster: the claim is nobody's.
+  EXPECT_EQ(*nets().claim_any("/d", 0), 64U);
+  for (const int fd : {told[0], told[1], stop[0], stop[1]}) ::close(fd);
 }
 
 TEST_F(LocalNetsTest, WhenAllAreClaimedAStoppedOneGivesWay) {

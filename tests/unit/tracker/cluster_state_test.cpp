@@ -12,6 +12,7 @@ TEST(ClusterState, ANewNodeWaitsForEveryActivePeer) {
   auto joined = cluster.join(TestCluster::join_of(3, "group1"));
   ASSERT_TRUE(joined);
   EXPECT_EQ(*joined, NodeState::wait_sync);
+  cluster.beat(3, {TestCluster::path(kGiB)});
 
   cluster.beat(1, {TestCluster::path(kGiB)}, {TestCluster::sync(3, false)});
   cluster.mark_brought_up();
@@ -23,10 +24,13 @@ TEST(ClusterState, ANewNodeWaitsForEveryActivePeer) {
   cluster.mark_brought_up();
   EXPECT_EQ(cluster.state_of(3), NodeState::active);
 
-  // A restart goes straight to active.
+  // After a restart it is read at once, and takes uploads from its first heartbeat on: until then
+  // it may be writing down its ID.
   cluster.state.disconnected(3);
   EXPECT_EQ(cluster.state_of(3), NodeState::offline);
-  EXPECT_EQ(*cluster.join(TestCluster::join_of(3, "group1")), NodeState::active);
+  EXPECT_EQ(*cluster.join(TestCluster::join_of(3, "group1")), NodeState::online);
+  cluster.beat(3, {TestCluster::path(kGiB)});
+  EXPECT_EQ(cluster.state_of(3), NodeState::active);
 }
 
 TEST(ClusterState, AnOfflinePeerIsNotWaitedFor) {
@@ -34,6 +38,7 @@ TEST(ClusterState, AnOfflinePeerIsNotWaitedFor) {
   cluster.add(1, "group1");
   cluster.add(2, "group1");
   ASSERT_TRUE(cluster.join(TestCluster::join_of(3, "group1")));
+  cluster.beat(3, {TestCluster::path(kGiB)});
   cluster.beat(1, {TestCluster::path(kGiB)}, {TestCluster::sync(3, true)});
   cluster.state.disconnected(2);
   cluster.mark_brought_up();
@@ -87,7 +92,9 @@ TEST(ClusterState, ANewNodeWhoseGroupIsDownServesAtOnce) {
   cluster.add(1, "group1");
   cluster.state.disconnected(1);
   cluster.now = TestCluster::at(100'000);
-  EXPECT_EQ(*cluster.join(TestCluster::join_of(2, "group1")), NodeState::active);
+  EXPECT_EQ(*cluster.join(TestCluster::join_of(2, "group1")), NodeState::online);
+  cluster.beat(2, {TestCluster::path(kGiB)});
+  EXPECT_EQ(cluster.state_of(2), NodeState::active);
 }
 
 TEST(ClusterState, AWaitingNodeServesOnceTheOthersAreRemoved) {
@@ -95,6 +102,7 @@ TEST(ClusterState, AWaitingNodeServesOnceTheOthersAreRemoved) {
   cluster.add(1, "group1");
   ASSERT_TRUE(cluster.join(TestCluster::join_of(2, "group1")));
   ASSERT_TRUE(cluster.join(TestCluster::join_of(3, "group1")));
+  cluster.beat(2, {TestCluster::path(kGiB)});
   cluster.state.disconnected(1);
   cluster.mark_brought_up();
   EXPECT_EQ(cluster.state_of(2), NodeState::wait_sync); // 1 has what 2 lacks
@@ -131,7 +139,7 @@ TEST(ClusterState, ALostConnectionThatWasReplacedSaysNothing) {
   cluster.add(1, "group1");
   ASSERT_TRUE(cluster.state.joined(TestCluster::join_of(1, "group1"), 77, cluster.now));
   cluster.state.disconnected(1);
-  EXPECT_EQ(cluster.state_of(1), NodeState::active);
+  EXPECT_EQ(cluster.state_of(1), NodeState::online);
   cluster.state.disconnected(77);
   EXPECT_EQ(cluster.state_of(1), NodeState::offline);
 }
