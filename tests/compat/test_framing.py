@@ -299,9 +299,12 @@ class IdleTest(ClusterTest):
             return time.monotonic() - begin
 
     def test_12_half_a_request_is_dropped(self):
+        halves = {"tracker": (ACTIVE_REQUEST[:5], frame(fastdfs.QUERY_FETCH_ONE, bytes(60))[:30]),
+                  "storage": (ACTIVE_REQUEST[:5], frame(fastdfs.GET_METADATA, bytes(60))[:30],
+                              frame(fastdfs.UPLOAD, fastdfs.upload_body(bytes(1000)))[:500],
+                              frame(fastdfs.UPLOAD, fastdfs.upload_body(bytes(1000)))[:20])}
         for node in self.both():
-            for data in (ACTIVE_REQUEST[:5], frame(fastdfs.QUERY_FETCH_ONE, bytes(60))[:30],
-                         frame(fastdfs.UPLOAD, fastdfs.upload_body(bytes(1000)))[:500]):
+            for data in halves[node.role]:
                 with self.subTest(node.role, size=len(data)):
                     self.assertGreater(self.dropped(node, data), 0.5 * self.TIMEOUT)
 

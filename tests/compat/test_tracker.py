@@ -542,7 +542,7 @@ class StatVersionTest(TrackerConfigTest):
     CASES = (("5", "5", 105, fastdfs.GROUP_FIELDS_CLASSIC),
              ("6.11", "6.11", 105, fastdfs.GROUP_FIELDS_CLASSIC),
              ("6.12", "6.12", 105, fastdfs.GROUP_FIELDS_CLASSIC),
-             ("6.13", "6.15v6", 113, fastdfs.GROUP_FIELDS),
+             ("6.13", "6.13.0", 105, fastdfs.GROUP_FIELDS_6_13_0),
              ("6.15", "6.15", 113, fastdfs.GROUP_FIELDS))
 
     def test_32_34_sizes(self):
