@@ -315,7 +315,7 @@ Task<Result<wire::Bytes>> forward_from(Remote& remote, Connection& client, Forwa
   wire::FrameHeader header;
   header.body_size = request.body_size;
   header.command = static_cast<std::uint8_t>(wire::Command::append_file);
-  Body body(client, header);
+  Body body(client, header, std::chrono::seconds(5));
   co_return co_await remote.forward(request.owner, header.command, 0, std::move(request.front),
                                     body);
 }
