@@ -4,15 +4,14 @@
 //   http_serve ADDRESS PORT DIRECTORY [THREADS]
 //
 // Prints the port and serves until its standard input ends.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <string>
-
 #include "common/base/text.h"
 #include "storage/http/file_service.h"
+
+#include <cstdio>
+#include <fcntl.h>
+#include <string>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace {
 
@@ -20,7 +19,7 @@ using namespace cairn;
 
 // Opens files directly, on the I/O thread: what a store does when all is cached.
 class DirectorySource : public storage::FileSource {
- public:
+public:
   explicit DirectorySource(std::string directory) : directory_(std::move(directory)) {}
 
   Task<Result<storage::OpenFile>> open(const RemoteName& name) override {
@@ -42,7 +41,7 @@ class DirectorySource : public storage::FileSource {
   }
   std::string_view group() const override { return "group1"; }
 
- private:
+private:
   std::string directory_;
 };
 

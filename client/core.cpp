@@ -1,12 +1,11 @@
 // Requests, retries and the choice of daemons.
 #include "client/core.h"
 
-#include <sys/socket.h>
+#include "common/wire/fastdfs.h"
 
 #include <algorithm>
 #include <cerrno>
-
-#include "common/wire/fastdfs.h"
+#include <sys/socket.h>
 
 namespace cairn {
 
@@ -24,9 +23,13 @@ std::optional<wire::Hello> administrator() {
   return hello;
 }
 
-Endpoint endpoint_of(const Address& address) { return Endpoint{address.host, address.port}; }
+Endpoint endpoint_of(const Address& address) {
+  return Endpoint{address.host, address.port};
+}
 
-Error out_of_time() { return Error{Errc::timeout, "the time for this operation is over"}; }
+Error out_of_time() {
+  return Error{Errc::timeout, "the time for this operation is over"};
+}
 
 // A peer that answers while we still send has refused.
 bool has_answer(Connection& connection) {
@@ -73,8 +76,8 @@ Task<Status> ClientCore::send_source(FrameClient& client, const Request& request
   Source::Body& body = request.source->body();
   const std::uint64_t total = body.size();
   const auto memory = body.view();
-  wire::Buffer buffer(memory ? 0
-                             : static_cast<std::size_t>(std::min<std::uint64_t>(total, kPieceSize)));
+  wire::Buffer buffer(
+      memory ? 0 : static_cast<std::size_t>(std::min<std::uint64_t>(total, kPieceSize)));
   for (std::uint64_t done = 0; done < total;) {
     const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(total - done, kPieceSize));
     wire::View piece;
@@ -113,8 +116,7 @@ Task<ClientCore::Exchange> ClientCore::try_exchange(const Address& address, cons
   connection.set_deadline(deadline.step());
 
   const std::uint64_t source_size = request.source ? request.source->size() : 0;
-  const wire::FrameHeader header{request.head.size() + source_size, request.command,
-                                 request.flags};
+  const wire::FrameHeader header{request.head.size() + source_size, request.command, request.flags};
   wire::Bytes start = wire::encode(header);
   start.insert(start.end(), request.head.begin(), request.head.end());
   Status sent = co_await connection.write(start, source_size > 0);
@@ -134,8 +136,8 @@ Task<ClientCore::Exchange> ClientCore::try_exchange(const Address& address, cons
   auto size = co_await client.receive();
   if (!size) {
     // receive() leaves the connection usable exactly when it read a status.
-    const bool answered = client.is_usable() || (!sent && size.code() != Errc::closed &&
-                                                 size.code() != Errc::timeout);
+    const bool answered = client.is_usable() ||
+                          (!sent && size.code() != Errc::closed && size.code() != Errc::timeout);
     if (!answered) {
       stale = size.code() == Errc::closed && lease->reused();
       co_return Exchange(reached, std::move(size).error());
@@ -178,21 +180,34 @@ Task<ClientCore::Exchange> ClientCore::exchange(Address address, const Request& 
   co_return result;
 }
 
+namespace {
+constexpr std::chrono::milliseconds kTrackerPatience{3000};
+constexpr std::chrono::milliseconds kTrackerPause{150};
+} // namespace
+
 Task<Result<wire::Bytes>> ClientCore::ask_tracker(const Request& request, Deadline deadline) {
   if (options_.trackers.empty())
     co_return Error{Errc::invalid_argument, "no tracker is configured"};
   std::optional<Error> answer; // of a tracker that was reached
   std::optional<Error> last;
+  // A restarting tracker is back within a second or two: worth waiting for when there is no other.
+  const auto patience = Health::Clock::now() + kTrackerPatience;
   const std::vector<Address> order = health_.order(options_.trackers, Health::Clock::now());
-  for (const Address& tracker : order) {
-    if (deadline.passed()) break;
-    Exchange asked = co_await exchange(tracker, request, deadline);
-    if (asked.reached == Reached::answer && !asked.reply && !asked.reply.error().detail.empty() &&
-        !answer) {
-      answer = asked.reply.error();
+  for (;;) {
+    for (const Address& tracker : order) {
+      if (deadline.passed()) break;
+      Exchange asked = co_await exchange(tracker, request, deadline);
+      if (asked.reached == Reached::answer && !asked.reply && !asked.reply.error().detail.empty() &&
+          !answer) {
+        answer = asked.reply.error();
+      }
+      if (asked.reply) co_return std::move(asked.reply);
+      last = asked.reply.error();
     }
-    if (asked.reply) co_return std::move(asked.reply);
-    last = asked.reply.error();
+    if (answer || deadline.passed() || Health::Clock::now() >= patience) break;
+    asio::steady_timer pause(co_await asio::this_coro::executor, kTrackerPause);
+    auto [ignored] = co_await pause.async_wait(as_result);
+    if (ignored) break;
   }
   if (answer) {
     answer->detail = "tracker " + answer->detail;
@@ -223,8 +238,9 @@ Task<Result<StorePlace>> ClientCore::place_for_upload(std::string group,
                                                       Deadline deadline) {
   wire::GroupRequest message;
   message.group = group;
-  const Request one(group.empty() ? wire::Command::query_store : wire::Command::query_store_in_group,
-                    group.empty() ? wire::Bytes() : wire::encode(message));
+  const Request one(
+      group.empty() ? wire::Command::query_store : wire::Command::query_store_in_group,
+      group.empty() ? wire::Bytes() : wire::encode(message));
   for (int turn = 0; turn <= (tried.empty() ? 0 : kOtherGroupTries); ++turn) {
     auto reply = co_await ask_tracker(one, deadline);
     if (!reply && reply.code() == Errc::not_found && !group.empty())
@@ -321,9 +337,12 @@ Task<Result<wire::Bytes>> ClientCore::file_request(ParsedId id, bool update, Rep
     Exchange asked = co_await exchange(*node, request, deadline);
     if (asked.reply) co_return std::move(asked.reply);
     switch (judge(repeat, asked.reached, asked.reply.code())) {
-      case Verdict::fail: co_return std::move(asked.reply);
-      case Verdict::unknown: co_return unknown_outcome(asked.reply.error());
-      case Verdict::try_other: break;
+      case Verdict::fail:
+        co_return std::move(asked.reply);
+      case Verdict::unknown:
+        co_return unknown_outcome(asked.reply.error());
+      case Verdict::try_other:
+        break;
     }
     last = std::move(asked.reply).error();
     tried.insert(*node);
@@ -344,9 +363,9 @@ Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions option
     prefix.store_path = place->store_path;
     prefix.file_size = source.size();
     prefix.extension = options.extension;
-    Request request(options.appender ? wire::Command::upload_appender_file
-                                     : wire::Command::upload_file,
-                    wire::encode(prefix));
+    Request request(
+        options.appender ? wire::Command::upload_appender_file : wire::Command::upload_file,
+        wire::encode(prefix));
     request.source = source;
     request.progress = options.progress;
     if (attempt > 0) CAIRN_CO_RETURN_IF_ERROR(co_await rewind(request));
@@ -365,9 +384,12 @@ Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions option
       co_return id;
     }
     switch (judge(Repeat::doubles, sent.reached, sent.reply.code())) {
-      case Verdict::fail: co_return std::move(sent.reply).error();
-      case Verdict::unknown: co_return unknown_outcome(sent.reply.error());
-      case Verdict::try_other: break;
+      case Verdict::fail:
+        co_return std::move(sent.reply).error();
+      case Verdict::unknown:
+        co_return unknown_outcome(sent.reply.error());
+      case Verdict::try_other:
+        break;
     }
     last = std::move(sent.reply).error();
     tried.insert(place->address);
@@ -392,8 +414,8 @@ Task<Result<std::string>> ClientCore::upload_slave(std::string master_id, std::s
   Request request(wire::Command::upload_slave_file, std::move(body));
   request.source = std::move(source);
   request.progress = options.progress;
-  CAIRN_CO_TRY(reply, co_await file_request(master, true, Repeat::doubles, std::move(request),
-                                            deadline));
+  CAIRN_CO_TRY(reply,
+               co_await file_request(master, true, Repeat::doubles, std::move(request), deadline));
   CAIRN_CO_TRY(id, stored_id(reply));
   if (!options.metadata.empty()) {
     CAIRN_CO_TRY(parsed, parse_id(id));

@@ -10,8 +10,7 @@ int main(int argc, char** argv) {
   DaemonProgram program;
   program.name = "cairn-storage";
   program.description = "Storage node of Cairn: keeps the files of a group and serves them.";
-  program.check =
-      [](const std::filesystem::path& conf) -> Result<std::vector<std::string>> {
+  program.check = [](const std::filesystem::path& conf) -> Result<std::vector<std::string>> {
     CAIRN_TRY(loaded, config::load_storage_config(conf));
     return std::move(loaded.notes);
   };

@@ -1,10 +1,7 @@
 // Wires the parts of a storage node together.
 #include "storage/server.h"
 
-#include <spdlog/spdlog.h>
-
-#include <thread>
-
+#include "common/base/durable_file.h"
 #include "common/daemon/daemon.h"
 #include "common/net/listener.h"
 #include "storage/handlers/context.h"
@@ -14,12 +11,42 @@
 #include "storage/sync/sync_service.h"
 #include "storage/tracker_link/tracker_link.h"
 
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <thread>
+
 namespace cairn::storage {
 
 namespace {
 
 constexpr std::chrono::seconds kDrainMax{10};
+constexpr std::chrono::seconds kSyncDrainMax{10};
+constexpr std::chrono::milliseconds kDrainPoll{10};
 constexpr std::chrono::milliseconds kUsageInterval{1000};
+
+// Whether the state of this node can be kept there. Leaves nothing behind.
+Status check_base_path(const std::filesystem::path& base) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  fs::path missing; // the uppermost directory that would have to be made
+  for (fs::path at = base; !at.empty() && !fs::exists(at, error); at = at.parent_path()) {
+    missing = at;
+    if (at == at.parent_path()) break;
+  }
+  fs::create_directories(base, error);
+  const bool good = !error && fs::is_directory(base, error);
+  const std::string cause = error ? error.message() : "it is not a directory";
+  std::error_code ignored;
+  if (!missing.empty()) fs::remove_all(missing, ignored);
+  if (good) return Status();
+  return Error{Errc::denied, "base_path " + base.string() + " cannot be used: " + cause};
+}
+
+// Says that the last run ended by stop(): nothing is to be looked for.
+std::filesystem::path clean_stop_mark(const config::StorageConfig& config) {
+  return config.base_path / "data" / "clean_stop";
+}
 
 thread_local Remote* remote_of_this_thread = nullptr;
 
@@ -61,6 +88,7 @@ struct StorageServer::Parts {
   HttpOptions http_options;
   SessionOptions session_options;
   std::atomic<std::size_t> busy{0};
+  std::atomic<bool> closing{false}; // sessions end with the request they are in
   IoPool io;
   IoPool background;
   std::unique_ptr<TrackerLink> link;
@@ -119,9 +147,17 @@ Task<void> StorageServer::Parts::watch_disks() {
 
 StorageServer::StorageServer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
-StorageServer::~StorageServer() { stop(); }
+StorageServer::~StorageServer() {
+  stop();
+}
 
 Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig config) {
+  // Everything that may refuse before anything is touched.
+  CAIRN_RETURN_IF_ERROR(check_base_path(config.base_path));
+  CAIRN_RETURN_IF_ERROR(Listener::probe(config.bind_addr, config.port));
+  if (config.http_port != 0)
+    CAIRN_RETURN_IF_ERROR(Listener::probe(config.http_bind_addr, config.http_port));
+  CAIRN_RETURN_IF_ERROR(Store::check_paths(config));
   CAIRN_TRY(lock, DataLock::take(config.base_path));
   auto parts = std::make_unique<Parts>(std::move(config), std::move(lock));
   Parts& p = *parts;
@@ -176,7 +212,7 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   p.http_options = p.http->options(&p.store->pool(0));
   p.session_options.io_timeout = p.config.network_timeout;
   p.session_options.close_on_invalid = true;
-  p.session_options.stopping = &p.context->stopping;
+  p.session_options.stopping = &p.closing;
   p.session_options.busy = &p.busy;
   return std::unique_ptr<StorageServer>(new StorageServer(std::move(parts)));
 }
@@ -192,6 +228,13 @@ Status StorageServer::start() {
   p.sync->on_change([&p] { p.link->nudge(); });
   p.started = true;
   CAIRN_RETURN_IF_ERROR(p.link->start());
+  const std::filesystem::path clean = clean_stop_mark(p.config);
+  if (std::filesystem::exists(clean)) {
+    std::filesystem::remove(clean);
+  } else if (p.store->node_id() != 0) {
+    CAIRN_TRY(logged, p.store->recover_after_crash());
+    if (logged > 0) CAIRN_RETURN_IF_ERROR(p.binlog->commit_blocking(p.binlog->end_seq()));
+  }
   CAIRN_RETURN_IF_ERROR(p.sync->start());
 
   wire::Hello hello;
@@ -201,16 +244,15 @@ Status StorageServer::start() {
   for (std::size_t i = 0; i < p.io.size(); ++i) {
     p.remotes.push_back(std::make_unique<Remote>(*p.peers, hello, p.config.connect_timeout,
                                                  p.config.network_timeout));
-    asio::post(p.io.at(i),
-               [remote = p.remotes.back().get()] { remote_of_this_thread = remote; });
+    asio::post(p.io.at(i), [remote = p.remotes.back().get()] { remote_of_this_thread = remote; });
   }
   spawn(p.background.at(0).get_executor(), p.watch_disks(), "storage.disks");
   p.io.start();
   p.background.start();
   p.frame_listener.start();
   if (p.config.http_port != 0) p.http_listener.start();
-  spdlog::info("serving group={} port={} http_port={} paths={} durability={}",
-               p.config.group_name, p.config.port, p.config.http_port, p.store->path_count(),
+  spdlog::info("serving group={} port={} http_port={} paths={} durability={}", p.config.group_name,
+               p.config.port, p.config.http_port, p.store->path_count(),
                p.config.durability == config::Durability::durable ? "durable" : "relaxed");
   return Status();
 }
@@ -219,19 +261,34 @@ void StorageServer::stop() {
   Parts& p = *parts_;
   if (!p.started) return;
   p.started = false;
+  // No changes from here on, and no new uploads are sent to us; reads go on.
   p.context->stopping = true;
-  p.link->nudge(); // no new uploads are sent to us from here on
+  p.link->nudge();
+  // What the peers that can be reached still lack they get first: nobody else has it while we are
+  // away.
+  auto until = std::chrono::steady_clock::now() + kSyncDrainMax;
+  const auto behind = [&p] {
+    const auto peers = p.sync->peers_report();
+    return std::any_of(peers.begin(), peers.end(), [](const wire::PeerSync& peer) {
+      return peer.phase == wire::SyncPhase::tail && peer.backlog_files > 0;
+    });
+  };
+  while ((p.busy > 0 || behind()) && std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(kDrainPoll);
+  p.closing = true;
   p.frame_listener.stop();
   p.http_listener.stop();
-  const auto until = std::chrono::steady_clock::now() + kDrainMax;
+  until = std::chrono::steady_clock::now() + kDrainMax;
   while (p.busy > 0 && std::chrono::steady_clock::now() < until)
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    std::this_thread::sleep_for(kDrainPoll);
   p.sync->stop();
   p.link->stop();
   p.io.stop();
   p.background.stop();
   if (auto committed = p.binlog->commit_blocking(p.binlog->end_seq()); !committed)
     spdlog::error("stopping: {}", committed.error().text());
+  else if (auto marked = durable_write_file(clean_stop_mark(p.config), "clean\n"); !marked)
+    spdlog::warn("stopping: {}", marked.error().text());
   spdlog::info("stopped");
 }
 

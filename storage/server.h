@@ -1,17 +1,17 @@
 // A storage node: its parts, wired together.
 #pragma once
 
+#include "common/base/result.h"
+#include "common/config/storage_config.h"
+
 #include <filesystem>
 #include <memory>
 #include <string>
 
-#include "common/base/result.h"
-#include "common/config/storage_config.h"
-
 namespace cairn::storage {
 
 class StorageServer {
- public:
+public:
   // Claims the data directory and binds the ports before anything else is touched, then opens log,
   // store and catalogue. Nothing is served yet. Blocks. Errors: one line for the operator.
   static Result<std::unique_ptr<StorageServer>> open(config::StorageConfig config);
@@ -23,7 +23,7 @@ class StorageServer {
   // the log durable. Blocks.
   void stop();
 
- private:
+private:
   struct Parts;
   explicit StorageServer(std::unique_ptr<Parts> parts);
 

@@ -1,9 +1,9 @@
 // Reports of a storage node.
 #include "storage/status.h"
 
-#include <nlohmann/json.hpp>
-
 #include "storage/sync/sync_service.h"
+
+#include <nlohmann/json.hpp>
 
 namespace cairn::storage {
 
@@ -13,32 +13,46 @@ using nlohmann::json;
 
 const char* name_of(wire::PathState state) {
   switch (state) {
-    case wire::PathState::ok: return "ok";
-    case wire::PathState::read_only: return "read-only";
-    case wire::PathState::failed: return "failed";
+    case wire::PathState::ok:
+      return "ok";
+    case wire::PathState::read_only:
+      return "read-only";
+    case wire::PathState::failed:
+      return "failed";
   }
   return "failed";
 }
 
 const char* name_of(wire::SyncPhase phase) {
   switch (phase) {
-    case wire::SyncPhase::disconnected: return "disconnected";
-    case wire::SyncPhase::bring_up: return "bring-up";
-    case wire::SyncPhase::tail: return "tail";
+    case wire::SyncPhase::disconnected:
+      return "disconnected";
+    case wire::SyncPhase::bring_up:
+      return "bring-up";
+    case wire::SyncPhase::tail:
+      return "tail";
   }
   return "disconnected";
 }
 
 const char* name_of(wire::NodeState state) {
   switch (state) {
-    case wire::NodeState::init: return "init";
-    case wire::NodeState::wait_sync: return "wait-sync";
-    case wire::NodeState::syncing: return "syncing";
-    case wire::NodeState::deleted: return "deleted";
-    case wire::NodeState::offline: return "offline";
-    case wire::NodeState::online: return "online";
-    case wire::NodeState::active: return "active";
-    case wire::NodeState::recovery: return "recovery";
+    case wire::NodeState::init:
+      return "init";
+    case wire::NodeState::wait_sync:
+      return "wait-sync";
+    case wire::NodeState::syncing:
+      return "syncing";
+    case wire::NodeState::deleted:
+      return "deleted";
+    case wire::NodeState::offline:
+      return "offline";
+    case wire::NodeState::online:
+      return "online";
+    case wire::NodeState::active:
+      return "active";
+    case wire::NodeState::recovery:
+      return "recovery";
   }
   return "init";
 }
@@ -53,9 +67,14 @@ struct Named {
 };
 
 std::vector<Named> operations(const Counters& c) {
-  return {{"upload", c.upload},         {"append", c.append},     {"modify", c.modify},
-          {"truncate", c.truncate},     {"delete", c.remove},     {"download", c.download},
-          {"set_metadata", c.set_metadata}, {"get_metadata", c.get_metadata},
+  return {{"upload", c.upload},
+          {"append", c.append},
+          {"modify", c.modify},
+          {"truncate", c.truncate},
+          {"delete", c.remove},
+          {"download", c.download},
+          {"set_metadata", c.set_metadata},
+          {"get_metadata", c.get_metadata},
           {"create_link", c.create_link}};
 }
 
@@ -93,8 +112,8 @@ void NodeStatus::fill(wire::Heartbeat& heartbeat) const {
   out.download_bytes_success = c.download.bytes_success;
   out.last_source_update = c.last_source_update;
   for (const wire::SourceSync& source : heartbeat.sources)
-    out.last_synced_timestamp = std::max<std::uint64_t>(out.last_synced_timestamp,
-                                                        source.synced_until);
+    out.last_synced_timestamp =
+        std::max<std::uint64_t>(out.last_synced_timestamp, source.synced_until);
 }
 
 std::string NodeStatus::json() const {
@@ -224,12 +243,14 @@ void NodeStatus::metrics(MetricsText& out) const {
            [](const wire::PeerSync& p) { return p.backlog_files; });
   per_peer("cairn_sync_backlog_bytes", "Bytes of the changes the peer lacks.",
            [](const wire::PeerSync& p) { return p.backlog_bytes; });
+  context_.sync.write_metrics(out);
 }
 
 std::vector<std::string> NodeStatus::failing_checks() const {
   std::vector<std::string> failing;
   if (context_.stopping) failing.emplace_back("stopping");
-  if (link_ == nullptr || !link_->joined()) failing.emplace_back("no tracker has accepted this node");
+  if (link_ == nullptr || !link_->joined())
+    failing.emplace_back("no tracker has accepted this node");
   for (const PathStatus& path : context_.store.status())
     if (path.usage.state == wire::PathState::failed)
       failing.push_back("store path " + path.root.string() + " has failed");

@@ -1,19 +1,19 @@
 // What a storage node tells about itself: heartbeats, /status, /metrics.
 #pragma once
 
-#include <chrono>
-#include <string>
-#include <vector>
-
 #include "common/base/metrics_text.h"
 #include "common/net/listener.h"
 #include "storage/handlers/context.h"
 #include "storage/tracker_link/tracker_link.h"
 
+#include <chrono>
+#include <string>
+#include <vector>
+
 namespace cairn::storage {
 
 class NodeStatus {
- public:
+public:
   // All outlive it.
   NodeStatus(Context& context, const ConnectionGauge& frames, const ConnectionGauge& http)
       : context_(context), frames_(frames), http_(http) {}
@@ -30,7 +30,7 @@ class NodeStatus {
   // Names of the checks that keep /readyz from being green.
   std::vector<std::string> failing_checks() const;
 
- private:
+private:
   Context& context_;
   const ConnectionGauge& frames_;
   const ConnectionGauge& http_;

@@ -1,22 +1,21 @@
 // Processes and small files.
 #include "tools/local_process.h"
 
+#include "common/base/text.h"
+
 #include <arpa/inet.h>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-#include <array>
-#include <cerrno>
-#include <cstdlib>
 #include <thread>
+#include <unistd.h>
 #include <vector>
-
-#include "common/base/text.h"
 
 namespace cairn::tools {
 
@@ -27,7 +26,7 @@ constexpr std::size_t kTailBytes = 16 * 1024;
 constexpr std::chrono::milliseconds kPoll{20};
 
 class Descriptor {
- public:
+public:
   explicit Descriptor(int fd) : fd_(fd) {}
   ~Descriptor() { reset(); }
   Descriptor(const Descriptor&) = delete;
@@ -38,7 +37,7 @@ class Descriptor {
     fd_ = -1;
   }
 
- private:
+private:
   int fd_;
 };
 
@@ -253,6 +252,15 @@ bool can_listen(const std::string& address, std::uint16_t port) {
   if (::inet_pton(AF_INET, address.c_str(), &where.sin_addr) != 1) return false;
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where) != 0) return false;
   return ::listen(fd.get(), 1) == 0;
+}
+
+bool can_listen_soon(const std::string& address, std::uint16_t port) {
+  constexpr int kTries = 40;
+  for (int i = 0; i < kTries; ++i) {
+    if (can_listen(address, port)) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return false;
 }
 
 } // namespace cairn::tools

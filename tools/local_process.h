@@ -1,15 +1,14 @@
 // Daemons as processes of their own: start, find again, signal. And the small files around them.
 #pragma once
 
-#include <sys/types.h>
+#include "common/base/result.h"
 
 #include <chrono>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "common/base/result.h"
+#include <sys/types.h>
 
 namespace cairn::tools {
 
@@ -66,5 +65,7 @@ Status write_small_file(const std::filesystem::path& file, std::string_view text
 
 // True when a TCP socket can listen there now.
 bool can_listen(const std::string& address, std::uint16_t port);
+// The same within two seconds: a killed process gives its ports back only when it is gone.
+bool can_listen_soon(const std::string& address, std::uint16_t port);
 
 } // namespace cairn::tools

@@ -64,6 +64,9 @@ public:
     io_.start();
     Status started = on_loop(begin());
     if (started) {
+      if (config_.max_connections + 64 > open_files_limit())
+        log().warn("max_connections is above the limit of open files max_connections={} limit={}",
+                   config_.max_connections, open_files_limit());
       log().info("serving address={} http_port={} metadata={} version={}",
                  tracker_->address(nullptr), config_.http_port,
                  config_.metadata_holder ? config_.metadata_holder->text() : "local",
@@ -215,15 +218,16 @@ private:
 Status serve_tracker(config::Loaded<config::TrackerConfig> loaded) {
   setup_logging(loaded.config.log_level, loaded.config.log_format);
   for (const auto& note : loaded.notes) log().info("{}", note);
+  // Everything that may refuse before anything is touched.
+  CAIRN_RETURN_IF_ERROR(Listener::probe(loaded.config.bind_addr, loaded.config.port));
+  if (loaded.config.http_port != 0)
+    CAIRN_RETURN_IF_ERROR(Listener::probe(loaded.config.http_bind_addr, loaded.config.http_port));
   CAIRN_TRY(lock, DataLock::take(loaded.config.base_path));
   CAIRN_TRY(uuid, node_uuid(loaded.config.base_path));
   for (auto* list : {&loaded.config.allow_hosts, &loaded.config.admin_hosts}) {
     for (const auto& name : list->resolve_names())
       log().warn("a host name does not resolve name={}", name);
   }
-  if (loaded.config.max_connections + 64 > open_files_limit())
-    log().warn("max_connections is above the limit of open files max_connections={} limit={}",
-               loaded.config.max_connections, open_files_limit());
   Server server(std::move(loaded.config), std::move(uuid));
   server.file_ = loaded.file;
   return server.run();

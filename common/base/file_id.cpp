@@ -164,6 +164,15 @@ std::string encode_trunk(const TrunkLocation& location) {
   return base64url_encode(bytes);
 }
 
+// True for what extension_block() makes: 7 digits, or digits, a dot and an extension. The end of a
+// slave's name rarely looks like that, whatever its length.
+static bool is_extension_block(std::string_view block) {
+  constexpr std::size_t kBlockSize = 7;
+  if (block.size() != kBlockSize) return false;
+  const std::string_view digits = block.substr(0, block.find('.'));
+  return std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
 Result<RemoteName> parse_remote_name(std::string_view text) {
   if (text.size() <= 10) return bad_name("shorter than 11 characters");
   if (text.size() > kRemoteNameMax) return bad_name("longer than 127 characters");
@@ -201,7 +210,8 @@ Result<RemoteName> parse_remote_name(std::string_view text) {
   const bool trunk_bit = name.fields_->is_trunk();
   if (name.fields_->is_appender()) {
     name.kind_ = FileKind::appender;
-  } else if (length > kTrunkNameSize || (length > kNormalNameSize && !trunk_bit)) {
+  } else if (length > kTrunkNameSize || (length > kNormalNameSize && !trunk_bit) ||
+             (length <= kNormalNameSize && !is_extension_block(leaf.substr(kEncodedFieldsSize)))) {
     name.kind_ = FileKind::slave;
   } else if (length == kTrunkNameSize && trunk_bit) {
     name.trunk_ = decode_trunk(leaf.substr(kEncodedFieldsSize, kTrunkTextSize));

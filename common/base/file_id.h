@@ -159,8 +159,8 @@ public:
 
   // As it was given.
   std::string_view text() const { return {text_.data(), size_}; }
-  // "HH/LL/leaf": the path below <store path>/data/ (for trunk-stored files nothing is there). A NUL
-  // follows it in memory, so its data() is a C string for system calls.
+  // "HH/LL/leaf": the path below <store path>/data/ (for trunk-stored files nothing is there). A
+  // NUL follows it in memory, so its data() is a C string for system calls.
   std::string_view true_name() const { return text().substr(prefix_size_); }
   std::string_view leaf() const { return size_ == 0 ? text() : text().substr(prefix_size_ + 6U); }
   // "Mpp/HH/LL/leaf" with an upper-case index: one spelling for one file.
@@ -171,9 +171,10 @@ public:
   std::uint8_t low() const { return low_; }   // second directory level
 
   // By the rules of FastDFS 6: bit 58 appender; longer than 60 characters, or than 44 without bit
-  // 59: slave; 60 with bit 59: trunk; else normal (lengths in the "M00/" form). FastDFS 3.x set
-  // bits 58 and 59 by chance, so only the disk knows for sure: a file that exists under a name is
-  // read, whatever this says. A leaf that does not decode is normal.
+  // 59: slave; 60 with bit 59: trunk; else normal (lengths in the "M00/" form). Beyond them: a name
+  // of at most 44 whose end is no extension block is a slave too (a short prefix without
+  // extension). FastDFS 3.x set bits 58 and 59 by chance, so only the disk knows for sure: a file
+  // that exists under a name is read, whatever this says. A leaf that does not decode is normal.
   FileKind kind() const { return kind_; }
   // The 20 bytes; nullopt when the leaf does not begin with 27 decodable characters. For a slave
   // they describe the master.

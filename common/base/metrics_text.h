@@ -10,7 +10,7 @@
 namespace cairn {
 
 class MetricsText {
- public:
+public:
   using Labels = std::initializer_list<std::pair<std::string_view, std::string_view>>;
 
   // Begins a family: HELP and TYPE lines. `type` is "counter", "gauge" or "histogram".
@@ -22,7 +22,7 @@ class MetricsText {
 
   const std::string& text() const { return text_; }
 
- private:
+private:
   void begin_sample(Labels labels, std::string_view suffix);
 
   std::string text_;

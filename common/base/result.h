@@ -17,22 +17,22 @@ namespace cairn {
 // (EBADMSG); on the FastDFS wire it becomes io_error, see wire_status().
 enum class Errc : std::uint8_t {
   ok = 0,
-  not_permitted = 1,      // the file system or a rule refuses
-  not_found = 2,          // no such file, group, node
-  io_error = 5,           // the disk or a short read
-  unavailable = 11,       // try again later: owner unreachable, starting, stopping
+  not_permitted = 1, // the file system or a rule refuses
+  not_found = 2,     // no such file, group, node
+  io_error = 5,      // the disk or a short read
+  unavailable = 11,  // try again later: owner unreachable, starting, stopping
   out_of_memory = 12,
-  denied = 13,            // not authenticated or not allowed
+  denied = 13, // not authenticated or not allowed
   busy = 16,
   exists = 17,
-  is_directory = 21,      // not a regular file
-  invalid_argument = 22,  // malformed request
+  is_directory = 21,     // not a regular file
+  invalid_argument = 22, // malformed request
   no_space = 28,
   name_too_long = 36,
-  no_net = 64,            // ENONET: the node is not active
-  corrupt = 74,           // checksum or format does not hold
+  no_net = 64,  // ENONET: the node is not active
+  corrupt = 74, // checksum or format does not hold
   unsupported = 95,
-  closed = 104,           // the peer closed or reset the connection
+  closed = 104, // the peer closed or reset the connection
   timeout = 110,
   already = 114,
 };
@@ -74,7 +74,7 @@ Error errno_error(std::string_view what, int error);
 // A value or an Error, spelled like std::expected.
 template <class T>
 class [[nodiscard]] Result {
- public:
+public:
   using value_type = T;
 
   Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
@@ -96,14 +96,14 @@ class [[nodiscard]] Result {
   // Errc::ok when there is a value.
   Errc code() const { return has_value() ? Errc::ok : error().code; }
 
- private:
+private:
   std::variant<T, Error> state_;
 };
 
 // Success, or an Error.
 template <>
 class [[nodiscard]] Result<void> {
- public:
+public:
   using value_type = void;
 
   Result() = default;
@@ -117,7 +117,7 @@ class [[nodiscard]] Result<void> {
   Error&& error() && { return std::move(error_); }
   Errc code() const { return failed_ ? error_.code : Errc::ok; }
 
- private:
+private:
   bool failed_ = false;
   Error error_{Errc::ok};
 };
@@ -141,8 +141,8 @@ namespace detail {
 #define CAIRN_CONCAT_INNER(a, b) a##b
 #define CAIRN_CONCAT(a, b) CAIRN_CONCAT_INNER(a, b)
 
-#define CAIRN_TRY_IMPL(keyword, temporary, name, expression)        \
-  auto temporary = (expression);                                    \
+#define CAIRN_TRY_IMPL(keyword, temporary, name, expression)            \
+  auto temporary = (expression);                                        \
   if (!temporary) keyword ::cairn::Error(std::move(temporary).error()); \
   auto name = *std::move(temporary)
 
@@ -153,11 +153,12 @@ namespace detail {
   CAIRN_TRY_IMPL(co_return, CAIRN_CONCAT(result_, __LINE__), name, (__VA_ARGS__))
 
 // Returns the Error of a Status or Result, if there is one.
-#define CAIRN_RETURN_IF_ERROR(...)                                              \
-  do {                                                                          \
+#define CAIRN_RETURN_IF_ERROR(...)                                                                 \
+  do {                                                                                             \
     if (auto status_ = (__VA_ARGS__); !status_) return ::cairn::Error(std::move(status_).error()); \
   } while (false)
-#define CAIRN_CO_RETURN_IF_ERROR(...)                                              \
-  do {                                                                             \
-    if (auto status_ = (__VA_ARGS__); !status_) co_return ::cairn::Error(std::move(status_).error()); \
+#define CAIRN_CO_RETURN_IF_ERROR(...)                       \
+  do {                                                      \
+    if (auto status_ = (__VA_ARGS__); !status_)             \
+      co_return ::cairn::Error(std::move(status_).error()); \
   } while (false)

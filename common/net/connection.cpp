@@ -1,17 +1,16 @@
 // Reads, writes and deadlines of a connection.
 #include "common/net/connection.h"
 
-#include <sys/sendfile.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
+#include "common/net/deadlines.h"
 
 #include <boost/asio/connect.hpp>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
-
-#include "common/net/deadlines.h"
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 namespace cairn {
 
@@ -79,7 +78,9 @@ Connection::Connection(tcp::socket socket)
   deadlines_.add(*this);
 }
 
-Connection::~Connection() { deadlines_.remove(*this); }
+Connection::~Connection() {
+  deadlines_.remove(*this);
+}
 
 std::string Connection::peer() const {
   return peer_address_.to_string() + ":" + std::to_string(peer_port_);
@@ -139,8 +140,7 @@ void Connection::set_write_timeout(std::chrono::milliseconds time) {
 
 void Connection::sent(std::size_t count) {
   bytes_sent_ += count;
-  if (write_timeout_.count() > 0)
-    deadline_ = std::chrono::steady_clock::now() + write_timeout_;
+  if (write_timeout_.count() > 0) deadline_ = std::chrono::steady_clock::now() + write_timeout_;
 }
 
 void Connection::shutdown_write() {

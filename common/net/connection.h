@@ -2,15 +2,15 @@
 // It belongs to one io_context; every function is called on that context's thread.
 #pragma once
 
-#include <boost/asio/ip/tcp.hpp>
-
-#include <chrono>
-#include <string>
-
 #include "common/base/result.h"
 #include "common/net/task.h"
 #include "common/wire/bytes.h"
 #include "common/wire/frame.h"
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include <chrono>
+#include <string>
 
 namespace cairn {
 
@@ -19,7 +19,7 @@ using asio::ip::tcp;
 class DeadlineService;
 
 class Connection {
- public:
+public:
   // Takes over a connected socket; sets non-blocking and TCP_NODELAY.
   explicit Connection(tcp::socket socket);
   ~Connection();
@@ -80,7 +80,7 @@ class Connection {
   // "127.0.0.1:4711", for logs.
   std::string peer() const;
 
- private:
+private:
   friend class DeadlineService;
 
   std::size_t take_buffered(std::span<std::byte> out);

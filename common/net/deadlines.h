@@ -13,7 +13,7 @@ namespace asio = boost::asio;
 class Connection;
 
 class DeadlineService : public asio::execution_context::service {
- public:
+public:
   static inline asio::execution_context::id id;
 
   explicit DeadlineService(asio::execution_context& context);
@@ -22,7 +22,7 @@ class DeadlineService : public asio::execution_context::service {
   void add(Connection& connection);
   void remove(Connection& connection);
 
- private:
+private:
   void shutdown() override { timer_.reset(); }
   void tick();
 

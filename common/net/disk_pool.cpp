@@ -26,7 +26,9 @@ std::size_t DiskPool::queued() const {
   return jobs_.size();
 }
 
-void DiskPool::post(std::function<void()> work) { enqueue(std::make_unique<Fire>(std::move(work))); }
+void DiskPool::post(std::function<void()> work) {
+  enqueue(std::make_unique<Fire>(std::move(work)));
+}
 
 void DiskPool::enqueue(std::unique_ptr<Job> job) {
   bool wake = false;

@@ -2,6 +2,8 @@
 // store path, so that one sick disk does not stop the others.
 #pragma once
 
+#include "common/net/task.h"
+
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/post.hpp>
@@ -17,12 +19,10 @@
 #include <type_traits>
 #include <vector>
 
-#include "common/net/task.h"
-
 namespace cairn {
 
 class DiskPool {
- public:
+public:
   // Starts `threads` threads. `name` shows in `top -H` (15 characters).
   DiskPool(const std::string& name, std::size_t threads);
   ~DiskPool(); // finishes what is queued, then joins
@@ -50,7 +50,7 @@ class DiskPool {
   // Jobs waiting for a thread, for metrics and overload decisions. Any thread.
   std::size_t queued() const;
 
- private:
+private:
   struct Job {
     virtual ~Job() = default;
     virtual void run() = 0;

@@ -27,8 +27,8 @@ Task<Result<std::unique_ptr<FrameClient>>> FrameClient::connect(Endpoint endpoin
 Task<Result<wire::HelloReply>> FrameClient::hello(wire::Hello hello,
                                                   std::chrono::milliseconds timeout) {
   const wire::Bytes body = wire::encode(hello);
-  CAIRN_CO_TRY(reply, co_await call(static_cast<std::uint8_t>(wire::NativeCommand::hello), body,
-                                    timeout));
+  CAIRN_CO_TRY(reply,
+               co_await call(static_cast<std::uint8_t>(wire::NativeCommand::hello), body, timeout));
   co_return wire::decode_lenient<wire::HelloReply>(reply);
 }
 

@@ -1,6 +1,9 @@
-// The client side of a frame connection: one request, one reply, in order. Used between nodes and by
-// the client library.
+// The client side of a frame connection: one request, one reply, in order. Used between nodes and
+// by the client library.
 #pragma once
+
+#include "common/net/connection.h"
+#include "common/wire/native.h"
 
 #include <chrono>
 #include <map>
@@ -8,9 +11,6 @@
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "common/net/connection.h"
-#include "common/wire/native.h"
 
 namespace cairn {
 
@@ -27,7 +27,7 @@ struct Endpoint {
 inline constexpr std::uint64_t kReplyMax = 16 * 1024 * 1024;
 
 class FrameClient {
- public:
+public:
   explicit FrameClient(std::unique_ptr<Connection> connection)
       : connection_(std::move(connection)) {}
 
@@ -55,22 +55,24 @@ class FrameClient {
   // To be said by who leaves a request or reply half done.
   void mark_broken() { broken_ = true; }
 
- private:
+private:
   std::unique_ptr<Connection> connection_;
   bool broken_ = false;
 };
 
 // Idle connections by endpoint. One pool per io_context; all calls on its thread.
 class ClientPool {
- public:
+public:
   // `hello` is said on each new connection when it is set (node to node).
   ClientPool(std::optional<wire::Hello> hello, std::chrono::milliseconds connect_timeout);
 
   // A lease gives its connection back when it goes, unless that is broken.
   class Lease {
-   public:
+  public:
     Lease(ClientPool& pool, Endpoint endpoint, std::unique_ptr<FrameClient> client, bool reused)
-        : pool_(&pool), endpoint_(std::move(endpoint)), client_(std::move(client)),
+        : pool_(&pool),
+          endpoint_(std::move(endpoint)),
+          client_(std::move(client)),
           reused_(reused) {}
     Lease(Lease&&) = default;
     Lease& operator=(Lease&&) = delete;
@@ -82,7 +84,7 @@ class ClientPool {
     // first failure says little.
     bool reused() const { return reused_; }
 
-   private:
+  private:
     ClientPool* pool_;
     Endpoint endpoint_;
     std::unique_ptr<FrameClient> client_;
@@ -99,7 +101,7 @@ class ClientPool {
   // Closes the idle connections.
   void clear() { idle_.clear(); }
 
- private:
+private:
   struct Idle {
     std::unique_ptr<FrameClient> client;
     std::chrono::steady_clock::time_point since;

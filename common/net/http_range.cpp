@@ -1,25 +1,27 @@
 // Parsing and formatting only: no sockets, no clock.
 #include "common/net/http_range.h"
 
+#include "common/base/text.h"
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
 #include <limits>
 
-#include "common/base/text.h"
-
 namespace cairn {
 
 namespace {
 
 constexpr std::array<std::string_view, 7> kDays{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-constexpr std::array<std::string_view, 7> kLongDays{
-    "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
+constexpr std::array<std::string_view, 7> kLongDays{"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                                    "Thursday", "Friday", "Saturday"};
 constexpr std::array<std::string_view, 12> kMonths{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                                    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 // Takes a decimal number off the front; nullopt when there is no digit. Larger numbers than 64 bits
 // become the largest one: positions beyond every file.
@@ -87,7 +89,7 @@ std::optional<unsigned> index_of(const std::array<std::string_view, N>& names,
 
 // Reads a text by a pattern of its parts; every step fails once one has.
 class DateReader {
- public:
+public:
   explicit DateReader(std::string_view text) : text_(text) {}
 
   void literal(std::string_view expected) {
@@ -134,7 +136,7 @@ class DateReader {
   }
   bool ok() const { return !failed_ && text_.empty(); }
 
- private:
+private:
   void fail() { failed_ = true; }
 
   std::string_view text_;
@@ -203,7 +205,7 @@ RangeAnswer parse_range(std::string_view header, std::uint64_t size) {
 
     ByteRange range;
     if (!first) {
-      if (*last == 0) continue; // "-0" asks for nothing
+      if (*last == 0) continue;            // "-0" asks for nothing
       if (size == 0) return RangeAnswer(); // the last bytes of nothing are all of it
       range.first = *last >= size ? 0 : size - *last;
       range.last = size - 1;

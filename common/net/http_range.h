@@ -53,8 +53,8 @@ std::optional<std::int64_t> parse_http_date(std::string_view text, std::int64_t 
 
 // What identifies the current state of a file.
 struct Validators {
-  std::string etag;                           // quoted, perhaps with W/; empty: none
-  std::optional<std::int64_t> last_modified;  // unix seconds
+  std::string etag;                          // quoted, perhaps with W/; empty: none
+  std::optional<std::int64_t> last_modified; // unix seconds
 };
 
 // The headers of a conditional request; empty when absent.

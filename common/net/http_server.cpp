@@ -1,6 +1,9 @@
 // HTTP/1.1 sessions. Beast parses request heads; limits, refusals, replies and files are done here.
 #include "common/net/http_server.h"
 
+#include "common/base/text.h"
+#include "common/net/send_file.h"
+
 #include <boost/beast/http/basic_parser.hpp>
 
 #include <algorithm>
@@ -8,9 +11,6 @@
 #include <cstring>
 #include <ctime>
 #include <optional>
-
-#include "common/base/text.h"
-#include "common/net/send_file.h"
 
 namespace cairn {
 
@@ -20,8 +20,8 @@ namespace {
 
 // What one recv() takes: more than a head and its pipelined followers usually have.
 constexpr std::size_t kReadSize = 16 * 1024;
-// File ranges up to this size are copied behind the head and leave with it in one system call. Above,
-// sendfile costs less than the two copies: at 32 KiB a tenth less CPU for the whole request.
+// File ranges up to this size are copied behind the head and leave with it in one system call.
+// Above, sendfile costs less than the two copies: at 32 KiB a tenth less CPU for the whole request.
 constexpr std::uint64_t kInlineFileMax = 16 * 1024;
 constexpr std::size_t kWriteSize = kInlineFileMax + 8 * 1024;
 // After a refusal the client may still be sending: its bytes are thrown away for a while, because
@@ -46,7 +46,7 @@ std::span<std::byte> write_scratch() {
 // Finds the end of a head in bytes that arrive piecemeal, each looked at once. Refuses what other
 // servers might read differently: bare line feeds and folded lines.
 class HeadScanner {
- public:
+public:
   enum class State { incomplete, complete, malformed };
 
   // `input` is all bytes since the last request, a longer one at each call.
@@ -76,7 +76,7 @@ class HeadScanner {
   // Complete lines, the request line first.
   std::size_t lines() const { return lines_; }
 
- private:
+private:
   std::size_t scanned_ = 0;
   std::size_t line_begin_ = 0;
   std::size_t begin_ = 0;
@@ -86,8 +86,8 @@ class HeadScanner {
 
 // What a head says. The views point into the bytes it was parsed from.
 struct Head {
-  int refuse = 0;              // status of the refusal; 0: the request is well-formed
-  std::string_view why;        // for the refusal's body
+  int refuse = 0;       // status of the refusal; 0: the request is well-formed
+  std::string_view why; // for the refusal's body
   std::string_view method;
   std::string_view target;
   std::string_view host;
@@ -98,12 +98,14 @@ struct Head {
   std::uint64_t content_length = 0;
 };
 
-std::string_view view_of(boost::beast::string_view text) { return {text.data(), text.size()}; }
+std::string_view view_of(boost::beast::string_view text) {
+  return {text.data(), text.size()};
+}
 
 // Collects views of what Beast finds. Counts what Beast lets pass: repeated Content-Length with
 // equal values, a Transfer-Encoding that does not end in chunked, repeated Host.
 class HeadParser final : public http::basic_parser<true> {
- public:
+public:
   Head head;
   int hosts = 0;
   int lengths = 0;
@@ -112,7 +114,7 @@ class HeadParser final : public http::basic_parser<true> {
   std::string_view encoding;
   std::string_view expect;
 
- private:
+private:
   using error_code = boost::beast::error_code;
   using string_view = boost::beast::string_view;
 
@@ -124,11 +126,23 @@ class HeadParser final : public http::basic_parser<true> {
   }
   void on_field_impl(http::field field, string_view, string_view value, error_code&) override {
     switch (field) {
-      case http::field::host: ++hosts; head.host = view_of(value); break;
-      case http::field::content_length: ++lengths; length = view_of(value); break;
-      case http::field::transfer_encoding: ++encodings; encoding = view_of(value); break;
-      case http::field::expect: expect = view_of(value); break;
-      default: break;
+      case http::field::host:
+        ++hosts;
+        head.host = view_of(value);
+        break;
+      case http::field::content_length:
+        ++lengths;
+        length = view_of(value);
+        break;
+      case http::field::transfer_encoding:
+        ++encodings;
+        encoding = view_of(value);
+        break;
+      case http::field::expect:
+        expect = view_of(value);
+        break;
+      default:
+        break;
     }
   }
   void on_response_impl(int, string_view, int, error_code&) override {}
@@ -272,16 +286,17 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
 }
 
 // Statuses whose replies end with the head.
-bool has_no_body(int status) { return status < 200 || status == 204 || status == 304; }
+bool has_no_body(int status) {
+  return status < 200 || status == 204 || status == 304;
+}
 
 // Sends a reply as far as the socket takes it at once: most need no more than push().
 class ReplyWriter {
- public:
+public:
   ReplyWriter(HttpReply reply, const Head& request, bool keep_alive, const HttpOptions& options)
       : reply_(std::move(reply)), options_(options) {
     std::uint64_t length = reply_.stream ? reply_.stream_length : 0;
-    for (const auto& part : reply_.body)
-      length += part.text.size() + (part.fd ? part.length : 0);
+    for (const auto& part : reply_.body) length += part.text.size() + (part.fd ? part.length : 0);
 
     head_.reserve(512);
     head_.append("HTTP/1.1 ").append(std::to_string(reply_.status)).append(" ");
@@ -350,7 +365,7 @@ class ReplyWriter {
     }
   }
 
- private:
+private:
   bool at_end() {
     if (head_done_ < head_.size()) return false;
     if (!with_body_) return true;
@@ -403,8 +418,8 @@ class ReplyWriter {
   std::string head_;
   std::size_t head_done_ = 0;
   bool with_body_ = true;
-  std::size_t part_ = 0;        // the first one that is not out yet
-  std::uint64_t position_ = 0;  // bytes of it that are: text first, then file
+  std::size_t part_ = 0;       // the first one that is not out yet
+  std::uint64_t position_ = 0; // bytes of it that are: text first, then file
   bool streamed_ = false;
   wire::Bytes rest_; // copied out of the shared buffer when the socket was full
 };
@@ -413,7 +428,7 @@ class ReplyWriter {
 
 // One run of requests: from the moment bytes arrive until the connection is idle again.
 class Exchange {
- public:
+public:
   Exchange(Connection& connection, const HttpHandler& handler, const HttpOptions& options)
       : connection_(connection), handler_(handler), options_(options) {}
 
@@ -489,7 +504,7 @@ class Exchange {
     }
   }
 
- private:
+private:
   // Status of the refusal when the head is larger than allowed, else 0.
   int too_long(const HeadScanner& scanner) const {
     const std::size_t end = scanner.end();
@@ -606,43 +621,80 @@ HttpReply HttpReply::text(int status, std::string body, std::string type) {
 
 std::string_view http_reason(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 206: return "Partial Content";
-    case 301: return "Moved Permanently";
-    case 302: return "Found";
-    case 303: return "See Other";
-    case 304: return "Not Modified";
-    case 307: return "Temporary Redirect";
-    case 308: return "Permanent Redirect";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 410: return "Gone";
-    case 411: return "Length Required";
-    case 412: return "Precondition Failed";
-    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";
-    case 415: return "Unsupported Media Type";
-    case 416: return "Range Not Satisfiable";
-    case 417: return "Expectation Failed";
-    case 422: return "Unprocessable Content";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 505: return "HTTP Version Not Supported";
-    case 507: return "Insufficient Storage";
-    default: return "Unknown";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 206:
+      return "Partial Content";
+    case 301:
+      return "Moved Permanently";
+    case 302:
+      return "Found";
+    case 303:
+      return "See Other";
+    case 304:
+      return "Not Modified";
+    case 307:
+      return "Temporary Redirect";
+    case 308:
+      return "Permanent Redirect";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 409:
+      return "Conflict";
+    case 410:
+      return "Gone";
+    case 411:
+      return "Length Required";
+    case 412:
+      return "Precondition Failed";
+    case 413:
+      return "Content Too Large";
+    case 414:
+      return "URI Too Long";
+    case 415:
+      return "Unsupported Media Type";
+    case 416:
+      return "Range Not Satisfiable";
+    case 417:
+      return "Expectation Failed";
+    case 422:
+      return "Unprocessable Content";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    case 507:
+      return "Insufficient Storage";
+    default:
+      return "Unknown";
   }
 }
 

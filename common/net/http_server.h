@@ -2,6 +2,13 @@
 // coroutines from request to reply. Files go out by sendfile.
 #pragma once
 
+#include "common/base/result.h"
+#include "common/net/connection.h"
+#include "common/net/disk_pool.h"
+#include "common/net/io_pool.h"
+#include "common/net/listener.h"
+#include "common/net/task.h"
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -11,21 +18,14 @@
 #include <utility>
 #include <vector>
 
-#include "common/base/result.h"
-#include "common/net/connection.h"
-#include "common/net/disk_pool.h"
-#include "common/net/io_pool.h"
-#include "common/net/listener.h"
-#include "common/net/task.h"
-
 namespace cairn {
 
 // A request without its body (bodies come with HTTP upload). Views live as long as the handler.
 struct HttpRequest {
-  std::string_view method;  // "GET"
-  std::string_view target;  // as sent: "/group1/M00/…?token=…"; always begins with '/', or is "*"
-  std::string_view host;    // of the target if that was absolute, else the Host header; with port
-  bool head = false;        // HEAD: the reply's body is not sent, its headers are
+  std::string_view method; // "GET"
+  std::string_view target; // as sent: "/group1/M00/…?token=…"; always begins with '/', or is "*"
+  std::string_view host;   // of the target if that was absolute, else the Host header; with port
+  bool head = false;       // HEAD: the reply's body is not sent, its headers are
   // First value of a header, by name without regard to case; empty when absent.
   std::function<std::string_view(std::string_view)> header;
   const Connection* connection = nullptr; // for the peer's address
@@ -60,7 +60,8 @@ struct HttpReply {
   std::function<Task<Status>(Connection&)> stream;
   std::uint64_t stream_length = 0;
 
-  static HttpReply text(int status, std::string body, std::string type = "text/plain; charset=utf-8");
+  static HttpReply text(int status, std::string body,
+                        std::string type = "text/plain; charset=utf-8");
 };
 
 using HttpHandler = std::function<Task<HttpReply>(const HttpRequest&)>;
@@ -96,7 +97,8 @@ struct HttpOptions {
 // Serves one connection until it ends: keep-alive, pipelining, HEAD, limits, time-outs. Called on
 // the connection's thread; the caller keeps all three arguments alive. While no request is being
 // read or answered it holds no buffer.
-Task<void> serve_http(Connection& connection, const HttpHandler& handler, const HttpOptions& options);
+Task<void> serve_http(Connection& connection, const HttpHandler& handler,
+                      const HttpOptions& options);
 
 // "Not Found" for 404; "Unknown" for numbers that have no name.
 std::string_view http_reason(int status);

@@ -15,7 +15,9 @@ IoPool::IoPool(std::size_t threads) {
   }
 }
 
-IoPool::~IoPool() { stop(); }
+IoPool::~IoPool() {
+  stop();
+}
 
 void IoPool::start() {
   for (auto& context : contexts_) threads_.emplace_back([&context] { context->run(); });

@@ -15,7 +15,7 @@ namespace cairn {
 namespace asio = boost::asio;
 
 class IoPool {
- public:
+public:
   // Makes `threads` contexts (at least one); nothing runs before start().
   explicit IoPool(std::size_t threads);
   ~IoPool(); // stops and joins
@@ -33,7 +33,7 @@ class IoPool {
   // Round robin over the contexts. Any thread.
   asio::io_context& next() { return *contexts_[turn_++ % contexts_.size()]; }
 
- private:
+private:
   using Guard = asio::executor_work_guard<asio::io_context::executor_type>;
 
   std::vector<std::unique_ptr<asio::io_context>> contexts_;

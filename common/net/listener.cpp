@@ -1,14 +1,13 @@
 // Accept loop.
 #include "common/net/listener.h"
 
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <boost/asio/steady_timer.hpp>
 #include <spdlog/spdlog.h>
 
 #include <cerrno>
 #include <cstring>
+#include <sys/socket.h>
+#include <unistd.h>
 
 namespace cairn {
 
@@ -27,28 +26,51 @@ Listener::Listener(IoPool& pool, ConnectionGauge& gauge, std::size_t connections
       connections_max_(connections_max),
       on_connection_(std::move(on_connection)) {}
 
+namespace {
+
+Status open_acceptor(asio::ip::tcp::acceptor& acceptor, const std::string& text,
+                     std::uint16_t port) {
+  boost::system::error_code error;
+  const auto address = asio::ip::make_address(text, error);
+  if (error) return Error{Errc::invalid_argument, "bind_addr " + text + " is not an IP address"};
+  const asio::ip::tcp::endpoint endpoint(address, port);
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(asio::ip::tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.set_option(asio::socket_base::receive_buffer_size(kReceiveBuffer), error);
+  if (!error && address.is_v6()) acceptor.set_option(asio::ip::v6_only(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(4096, error);
+  if (!error) acceptor.native_non_blocking(true, error);
+  if (error)
+    return Error{Errc::busy, "cannot listen on " + text + ":" + std::to_string(port) + ": " +
+                                 error.message() +
+                                 "; is another program using it? Change bind_addr or the port"};
+  return Status();
+}
+
+std::vector<std::string> or_all(std::vector<std::string> addresses) {
+  if (addresses.empty()) addresses.emplace_back("0.0.0.0");
+  return addresses;
+}
+
+} // namespace
+
+Status Listener::probe(const std::vector<std::string>& addresses, std::uint16_t port) {
+  asio::io_context context;
+  for (const auto& text : or_all(addresses)) {
+    asio::ip::tcp::acceptor acceptor(context);
+    CAIRN_RETURN_IF_ERROR(open_acceptor(acceptor, text, port));
+  }
+  return Status();
+}
+
 Status Listener::listen(const std::vector<std::string>& addresses, std::uint16_t port) {
-  std::vector<std::string> all = addresses;
-  if (all.empty()) all.emplace_back("0.0.0.0");
-  for (const auto& text : all) {
-    boost::system::error_code error;
-    const auto address = asio::ip::make_address(text, error);
-    if (error) return Error{Errc::invalid_argument, "bind_addr " + text + " is not an IP address"};
-    const asio::ip::tcp::endpoint endpoint(address, port);
+  for (const auto& text : or_all(addresses)) {
     auto acceptor = std::make_shared<asio::ip::tcp::acceptor>(pool_.at(0));
-    acceptor->open(endpoint.protocol(), error);
-    if (!error) acceptor->set_option(asio::ip::tcp::acceptor::reuse_address(true), error);
-    if (!error) acceptor->set_option(asio::socket_base::receive_buffer_size(kReceiveBuffer), error);
-    if (!error && address.is_v6()) acceptor->set_option(asio::ip::v6_only(true), error);
-    if (!error) acceptor->bind(endpoint, error);
-    if (!error) acceptor->listen(4096, error);
-    if (!error) acceptor->native_non_blocking(true, error);
-    if (error)
-      return Error{Errc::busy, "cannot listen on " + text + ":" + std::to_string(port) + ": " +
-                                   error.message() +
-                                   "; is another program using it? Change bind_addr or the port"};
-    port_ = acceptor->local_endpoint().port();
-    sockets_.push_back({std::move(acceptor), endpoint.protocol()});
+    CAIRN_RETURN_IF_ERROR(open_acceptor(*acceptor, text, port));
+    const auto local = acceptor->local_endpoint();
+    port_ = local.port();
+    sockets_.push_back({std::move(acceptor), local.protocol()});
   }
   return Status();
 }
@@ -74,8 +96,8 @@ Task<void> Listener::accept_loop(std::shared_ptr<asio::ip::tcp::acceptor> accept
     auto [error] = co_await acceptor->async_wait(asio::ip::tcp::acceptor::wait_read, as_result);
     if (error || !acceptor->is_open()) co_return;
     for (int i = 0; i < kAcceptBurst; ++i) {
-      const int fd = ::accept4(acceptor->native_handle(), nullptr, nullptr,
-                               SOCK_NONBLOCK | SOCK_CLOEXEC);
+      const int fd =
+          ::accept4(acceptor->native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd < 0) {
         if (errno == EINTR || errno == ECONNABORTED) continue;
         if (errno == EAGAIN || errno == EWOULDBLOCK) break;

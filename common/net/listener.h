@@ -1,6 +1,10 @@
 // Accepts connections in bursts and hands each to an I/O thread.
 #pragma once
 
+#include "common/base/result.h"
+#include "common/net/io_pool.h"
+#include "common/net/task.h"
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
@@ -9,10 +13,6 @@
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "common/base/result.h"
-#include "common/net/io_pool.h"
-#include "common/net/task.h"
 
 namespace cairn {
 
@@ -25,7 +25,7 @@ struct ConnectionGauge {
 };
 
 class Listener {
- public:
+public:
   // Called on the connection's own I/O thread, which then owns the socket.
   using OnConnection = std::function<void(asio::ip::tcp::socket)>;
 
@@ -37,6 +37,8 @@ class Listener {
   // Binds and listens on each address (empty list: all IPv4 addresses). Errors: one line that names
   // address and port and says what to do.
   Status listen(const std::vector<std::string>& addresses, std::uint16_t port);
+  // Whether listen() would succeed; for checks before anything is touched.
+  static Status probe(const std::vector<std::string>& addresses, std::uint16_t port);
   // Begins to accept.
   void start();
   // Stops accepting; open connections go on. Any thread.
@@ -44,13 +46,12 @@ class Listener {
   // The port in use (after listen(); of interest when 0 was asked for).
   std::uint16_t port() const { return port_; }
 
- private:
+private:
   struct Socket {
     std::shared_ptr<asio::ip::tcp::acceptor> acceptor;
     asio::ip::tcp protocol;
   };
-  Task<void> accept_loop(std::shared_ptr<asio::ip::tcp::acceptor> acceptor,
-                         asio::ip::tcp protocol);
+  Task<void> accept_loop(std::shared_ptr<asio::ip::tcp::acceptor> acceptor, asio::ip::tcp protocol);
 
   IoPool& pool_;
   ConnectionGauge& gauge_;

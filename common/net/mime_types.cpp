@@ -1,13 +1,13 @@
 // The table, and the reader of mime.types files.
 #include "common/net/mime_types.h"
 
+#include "common/base/text.h"
+
 #include <array>
 #include <cerrno>
 #include <fstream>
 #include <sstream>
 #include <vector>
-
-#include "common/base/text.h"
 
 namespace cairn {
 

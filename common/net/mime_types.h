@@ -1,19 +1,19 @@
 // Content types by file name extension.
 #pragma once
 
+#include "common/base/result.h"
+
 #include <filesystem>
 #include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 
-#include "common/base/result.h"
-
 namespace cairn {
 
 // Filled at start, then const and for any thread.
 class MimeTypes {
- public:
+public:
   // The built-in table; `fallback` is the answer for everything else.
   explicit MimeTypes(std::string fallback = "application/octet-stream");
 
@@ -27,7 +27,7 @@ class MimeTypes {
   // The type of a file name or path, by what follows the last dot, without regard to case.
   const std::string& type_of(std::string_view name) const;
 
- private:
+private:
   struct Hash {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const {

@@ -1,16 +1,15 @@
 // Residency checks by preadv2(RWF_NOWAIT), reading ahead on the pool, sendfile.
 #include "common/net/send_file.h"
 
-#include <fcntl.h>
-#include <sys/uio.h>
-#include <unistd.h>
+#include "common/wire/bytes.h"
 
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
 #include <cerrno>
-
-#include "common/wire/bytes.h"
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 namespace cairn {
 
@@ -21,8 +20,8 @@ constexpr std::uint64_t kPiece = 512 * 1024;
 // connections of the thread get their turn.
 constexpr int kPiecesPerTurn = 4;
 
-// Brings a piece into the page cache. Runs on a pool thread. A read error is left to sendfile, which
-// meets it again and reports it.
+// Brings a piece into the page cache. Runs on a pool thread. A read error is left to sendfile,
+// which meets it again and reports it.
 Status read_ahead(int fd, std::uint64_t offset, std::uint64_t count) {
   constexpr std::size_t kReadSize = 128 * 1024;
   thread_local wire::Buffer buffer(kReadSize);

@@ -2,13 +2,13 @@
 // cache is read ahead on a DiskPool first. For HTTP bodies and FastDFS downloads.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <span>
-
 #include "common/net/connection.h"
 #include "common/net/disk_pool.h"
 #include "common/net/task.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
 
 namespace cairn {
 
@@ -17,9 +17,9 @@ namespace cairn {
 // or its file system cannot tell. Never blocks.
 std::size_t read_if_cached(int fd, std::uint64_t offset, std::span<std::byte> out);
 
-// Sends `count` bytes of `fd` from `offset`, piece by piece (512 KiB). Pieces of which the last byte
-// is not cached are first read on `pool`. The caller keeps `fd` open until this ends. Errors: as
-// Connection::send_file().
+// Sends `count` bytes of `fd` from `offset`, piece by piece (512 KiB). Pieces of which the last
+// byte is not cached are first read on `pool`. The caller keeps `fd` open until this ends. Errors:
+// as Connection::send_file().
 Task<Status> send_file_cached(Connection& connection, DiskPool& pool, int fd, std::uint64_t offset,
                               std::uint64_t count);
 

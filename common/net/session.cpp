@@ -11,8 +11,11 @@ constexpr std::size_t kDrainPiece = 64 * 1024;
 
 Task<Status> Body::load() {
   buffer_ = wire::Buffer(header_.body_size);
-  if (header_.body_size > 0)
-    CAIRN_CO_RETURN_IF_ERROR(co_await connection_.read_exact(buffer_.span()));
+  for (std::span<std::byte> rest = buffer_.span(); !rest.empty();) {
+    connection_.set_deadline(progress_max_);
+    CAIRN_CO_TRY(count, co_await connection_.read_some(rest));
+    rest = rest.subspan(count);
+  }
   whole_ = true;
   co_return Status();
 }

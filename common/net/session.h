@@ -2,16 +2,16 @@
 // describe their commands as a HandlerTable; a handler is a plain function from request to Result.
 #pragma once
 
+#include "common/net/connection.h"
+#include "common/net/task.h"
+#include "common/wire/frame.h"
+
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <string>
 #include <type_traits>
-
-#include "common/net/connection.h"
-#include "common/net/task.h"
-#include "common/wire/frame.h"
 
 namespace cairn {
 
@@ -28,18 +28,18 @@ struct Session {
   explicit Session(Connection& c) : connection(c) {}
 
   Connection& connection;
-  bool allowed = false;            // its address is in allow_hosts
-  bool peer = false;               // it has said hello
-  std::uint32_t peer_id = 0;       // numeric storage ID of the node behind it; 0: not a node
-  std::string peer_uuid;           // its UUID, if it is a node
-  std::uint64_t requests = 0;      // completed on this connection
+  bool allowed = false;       // its address is in allow_hosts
+  bool peer = false;          // it has said hello
+  std::uint32_t peer_id = 0;  // numeric storage ID of the node behind it; 0: not a node
+  std::string peer_uuid;      // its UUID, if it is a node
+  std::uint64_t requests = 0; // completed on this connection
 };
 
 // The body of the request being handled. Small bodies are in memory when the handler starts
 // (whole()); larger ones are read by the handler piece by piece. What it leaves unread is drained
 // (up to a bound) so that the next request is read from the right place.
 class Body {
- public:
+public:
   // `progress_max`: each piece that arrives gives the sender this long for the next one.
   Body(Connection& connection, wire::FrameHeader header, std::chrono::milliseconds progress_max)
       : connection_(connection),
@@ -59,7 +59,8 @@ class Body {
   // The bytes not yet taken, when is_whole().
   wire::View whole() const { return buffer_.view().last(left_); }
 
-  // Takes exactly out.size() bytes. Errors: invalid_argument (the body is shorter), closed, timeout.
+  // Takes exactly out.size() bytes. Errors: invalid_argument (the body is shorter), closed,
+  // timeout.
   Task<Status> read_exact(std::span<std::byte> out);
   // Takes between 1 and out.size() bytes; 0 only at the end of the body.
   Task<Result<std::size_t>> read_some(std::span<std::byte> out);
@@ -69,7 +70,7 @@ class Body {
   // For serve(): throws away what is left, if it is at most `bytes_max`; false if it is more.
   Task<Result<bool>> drain(std::uint64_t bytes_max);
 
- private:
+private:
   Connection& connection_;
   wire::FrameHeader header_;
   std::chrono::milliseconds progress_max_;
@@ -100,7 +101,7 @@ struct CommandRule {
 
 template <class Server>
 class HandlerTable {
- public:
+public:
   using Function = Task<Result<Reply>> (*)(Server&, Session&, Body&);
 
   struct Entry {
@@ -116,15 +117,15 @@ class HandlerTable {
     return entry.function == nullptr ? nullptr : &entry;
   }
 
- private:
+private:
   std::array<Entry, 256> entries_{};
 };
 
 struct SessionOptions {
-  std::chrono::milliseconds io_timeout{60'000};       // without progress inside a request
-  std::chrono::milliseconds stranger_timeout{1'000};  // for the first frame of an unlisted address
-  std::uint64_t inline_max = 64 * 1024 + 256;         // bodies up to this are in memory at once
-  std::uint64_t drain_max = 1024 * 1024;              // unread body thrown away after an early error
+  std::chrono::milliseconds io_timeout{60'000};      // without progress inside a request
+  std::chrono::milliseconds stranger_timeout{1'000}; // for the first frame of an unlisted address
+  std::uint64_t inline_max = 64 * 1024 + 256;        // bodies up to this are in memory at once
+  std::uint64_t drain_max = 1024 * 1024;             // unread body thrown away after an early error
   bool close_on_invalid = false; // FastDFS storage nodes close after status 22, trackers do not
   // Set to end every session after the request it is in; may be null.
   const std::atomic<bool>* stopping = nullptr;
@@ -135,7 +136,7 @@ struct SessionOptions {
 namespace detail {
 // Counts a request while it is handled.
 class BusyMark {
- public:
+public:
   explicit BusyMark(std::atomic<std::size_t>* busy) : busy_(busy) {
     if (busy_ != nullptr) ++*busy_;
   }
@@ -145,7 +146,7 @@ class BusyMark {
     if (busy_ != nullptr) --*busy_;
   }
 
- private:
+private:
   std::atomic<std::size_t>* busy_;
 };
 
@@ -167,8 +168,7 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
     else
       connection.clear_deadline();
     CAIRN_CO_RETURN_IF_ERROR(co_await connection.wait_readable());
-    if (options.stopping != nullptr && *options.stopping)
-      co_return Error{Errc::closed, "stopping"};
+    if (options.stopping != nullptr && *options.stopping) co_return Error{Errc::closed, "stopping"};
     const detail::BusyMark busy(options.busy);
     if (session.allowed || session.peer) connection.set_deadline(options.io_timeout);
     CAIRN_CO_TRY(header, co_await connection.read_header());
@@ -181,13 +181,14 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
       co_return Error{Errc::denied, connection.peer() + ": not in allow_hosts"};
 
     Body body(connection, header, options.io_timeout);
+    // Whole requests only: half of one is dropped without an answer.
+    if (header.body_size <= options.inline_max) CAIRN_CO_RETURN_IF_ERROR(co_await body.load());
     Result<Reply> reply = Error{Errc::invalid_argument, "unknown command"};
     if (entry != nullptr && access == Access::peer && !session.peer) {
       reply = Error{Errc::denied, "command is for nodes"};
     } else if (entry != nullptr && header.body_size > entry->rule.body_max) {
       reply = Error{Errc::invalid_argument, "body too long"};
     } else if (entry != nullptr) {
-      if (header.body_size <= options.inline_max) CAIRN_CO_RETURN_IF_ERROR(co_await body.load());
       reply = co_await entry->function(server, session, body);
     }
     CAIRN_CO_TRY(go_on, co_await detail::finish_request(session, body, std::move(reply), options));

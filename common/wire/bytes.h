@@ -29,7 +29,7 @@ inline Bytes to_bytes(std::string_view text) {
 
 // A fixed-size buffer that is not zeroed first: request bodies of megabytes would pay for that.
 class Buffer {
- public:
+public:
   Buffer() = default;
   explicit Buffer(std::size_t size)
       : data_(std::make_unique_for_overwrite<std::byte[]>(size)), size_(size) {}
@@ -41,7 +41,7 @@ class Buffer {
   // Forgets the bytes after the first `size`; the memory stays until the buffer goes.
   void shrink(std::size_t size) { size_ = size < size_ ? size : size_; }
 
- private:
+private:
   std::unique_ptr<std::byte[]> data_;
   std::size_t size_ = 0;
 };

@@ -14,6 +14,9 @@
 // versions can differ by fields added at the end.
 #pragma once
 
+#include "common/base/result.h"
+#include "common/wire/bytes.h"
+
 #include <concepts>
 #include <cstring>
 #include <string>
@@ -21,9 +24,6 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-#include "common/base/result.h"
-#include "common/wire/bytes.h"
 
 namespace cairn::wire {
 
@@ -40,7 +40,7 @@ inline std::uint64_t load_big_endian(const std::byte* in, std::size_t size) {
 
 // Appends encoded fields to a byte vector that the caller owns.
 class Writer {
- public:
+public:
   explicit Writer(Bytes& out) : out_(out) {}
 
   void raw(View bytes) { out_.insert(out_.end(), bytes.begin(), bytes.end()); }
@@ -60,13 +60,13 @@ class Writer {
   }
   Bytes& out() { return out_; }
 
- private:
+private:
   Bytes& out_;
 };
 
 // Takes fields from the front of a view; every function answers false when too little is left.
 class Reader {
- public:
+public:
   explicit Reader(View bytes) : rest_(bytes) {}
 
   std::size_t left() const { return rest_.size(); }
@@ -97,7 +97,7 @@ class Reader {
   }
   View rest() { return std::exchange(rest_, View()); }
 
- private:
+private:
   View rest_;
 };
 
@@ -226,8 +226,7 @@ constexpr auto text(std::string M::*member) {
 }
 // Big-endian, as wide as the member (enums and signed types included).
 template <class M, class T>
-  requires(std::integral<T> || std::is_enum_v<T>)
-constexpr auto integer(T M::*member) {
+requires(std::integral<T> || std::is_enum_v<T>) constexpr auto integer(T M::*member) {
   return IntegerField<M, T>{member};
 }
 // All remaining bytes.

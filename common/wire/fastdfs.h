@@ -163,8 +163,8 @@ struct CreateLinkPrefix {
   std::string extension;
   static constexpr auto fields() {
     using M = CreateLinkPrefix;
-    return std::tuple{integer(&M::master_size),       integer(&M::source_size),
-                      integer(&M::signature_size),    text<kGroupSize>(&M::group),
+    return std::tuple{integer(&M::master_size),      integer(&M::source_size),
+                      integer(&M::signature_size),   text<kGroupSize>(&M::group),
                       text<kPrefixSize>(&M::prefix), text<kExtensionSize>(&M::extension)};
   }
 };

@@ -34,16 +34,16 @@ enum class Role : std::uint8_t { client = 0, storage = 1, tracker = 2, admin = 3
 struct Hello {
   std::uint32_t version = kNativeVersion;
   Role role = Role::client;
-  std::string uuid;           // of the node; empty for people
-  std::uint32_t node_id = 0;  // numeric storage ID, 0 when it has none
+  std::string uuid;          // of the node; empty for people
+  std::uint32_t node_id = 0; // numeric storage ID, 0 when it has none
   std::string group;
-  Bytes credentials;          // place of the mutual handshake
-  std::string address;        // "host:port" this side listens on; empty for people
+  Bytes credentials;   // place of the mutual handshake
+  std::string address; // "host:port" this side listens on; empty for people
 
   static constexpr auto fields() {
     using M = Hello;
-    return std::tuple{integer(&M::version), integer(&M::role),      string(&M::uuid),
-                      integer(&M::node_id), string(&M::group),      blob(&M::credentials),
+    return std::tuple{integer(&M::version), integer(&M::role), string(&M::uuid),
+                      integer(&M::node_id), string(&M::group), blob(&M::credentials),
                       string(&M::address)};
   }
 };
@@ -69,9 +69,9 @@ enum class NodeState : std::uint8_t {
   syncing = 2,   // is being brought up
   deleted = 4,   // removed by an administrator
   offline = 5,
-  online = 6,    // stops soon or is read-only: reads yes, uploads no
+  online = 6, // stops soon or is read-only: reads yes, uploads no
   active = 7,
-  recovery = 9,  // a store path is being rebuilt
+  recovery = 9, // a store path is being rebuilt
 };
 
 struct NodeView {
@@ -84,17 +84,17 @@ struct NodeView {
   NodeState state = NodeState::offline;
   bool draining = false; // takes no uploads, by an administrator's wish
   std::uint16_t store_path_count = 0;
-  bool brought_up = false;        // has had everything of its group once
-  std::uint64_t join_time = 0;    // unix seconds of the first join
+  bool brought_up = false;     // has had everything of its group once
+  std::uint64_t join_time = 0; // unix seconds of the first join
   std::uint16_t subdir_count = 256;
 
   static constexpr auto fields() {
     using M = NodeView;
-    return std::tuple{integer(&M::id),         string(&M::uuid),       string(&M::group),
-                      string(&M::host),        integer(&M::port),      integer(&M::http_port),
-                      integer(&M::state),      integer(&M::draining),
-                      integer(&M::store_path_count),                   integer(&M::brought_up),
-                      integer(&M::join_time),  integer(&M::subdir_count)};
+    return std::tuple{
+        integer(&M::id),         string(&M::uuid),       string(&M::group),
+        string(&M::host),        integer(&M::port),      integer(&M::http_port),
+        integer(&M::state),      integer(&M::draining),  integer(&M::store_path_count),
+        integer(&M::brought_up), integer(&M::join_time), integer(&M::subdir_count)};
   }
 };
 
@@ -145,8 +145,8 @@ struct Join {
   std::string uuid;
   std::uint32_t id = 0; // wanted storage ID
   std::string group;
-  std::string host; // advertise_addr; empty: the tracker takes the connection's peer address only to
-                    // answer with it, the node must send one
+  std::string host; // advertise_addr; empty: the tracker takes the connection's peer address only
+                    // to answer with it, the node must send one
   std::uint16_t port = 0;
   std::uint16_t http_port = 0;
   std::uint16_t store_path_count = 0;
@@ -215,11 +215,10 @@ struct PeerSync {
 
   static constexpr auto fields() {
     using M = PeerSync;
-    return std::tuple{integer(&M::peer_id),       integer(&M::phase),
-                      integer(&M::brought_up),    integer(&M::acked_seq),
-                      integer(&M::backlog_files), integer(&M::backlog_bytes),
-                      integer(&M::lag_ms),        integer(&M::bring_up_done),
-                      integer(&M::bring_up_total)};
+    return std::tuple{
+        integer(&M::peer_id),   integer(&M::phase),         integer(&M::brought_up),
+        integer(&M::acked_seq), integer(&M::backlog_files), integer(&M::backlog_bytes),
+        integer(&M::lag_ms),    integer(&M::bring_up_done), integer(&M::bring_up_total)};
   }
 };
 
@@ -265,27 +264,29 @@ struct NodeCounters {
 
   static constexpr auto fields() {
     using M = NodeCounters;
-    return std::tuple{
-        integer(&M::connections_max_allowed), integer(&M::connections_now),
-        integer(&M::connections_max_seen), integer(&M::upload_total), integer(&M::upload_success),
-        integer(&M::append_total), integer(&M::append_success), integer(&M::modify_total),
-        integer(&M::modify_success), integer(&M::truncate_total), integer(&M::truncate_success),
-        integer(&M::set_meta_total), integer(&M::set_meta_success), integer(&M::delete_total),
-        integer(&M::delete_success), integer(&M::download_total), integer(&M::download_success),
-        integer(&M::get_meta_total), integer(&M::get_meta_success), integer(&M::create_link_total),
-        integer(&M::create_link_success), integer(&M::delete_link_total),
-        integer(&M::delete_link_success), integer(&M::upload_bytes_total),
-        integer(&M::upload_bytes_success), integer(&M::append_bytes_total),
-        integer(&M::append_bytes_success), integer(&M::modify_bytes_total),
-        integer(&M::modify_bytes_success), integer(&M::download_bytes_total),
-        integer(&M::download_bytes_success), integer(&M::sync_in_bytes_total),
-        integer(&M::sync_in_bytes_success), integer(&M::sync_out_bytes_total),
-        integer(&M::sync_out_bytes_success), integer(&M::file_open_total),
-        integer(&M::file_open_success), integer(&M::file_read_total),
-        integer(&M::file_read_success), integer(&M::file_write_total),
-        integer(&M::file_write_success), integer(&M::last_source_update),
-        integer(&M::last_sync_update), integer(&M::last_synced_timestamp),
-        integer(&M::last_heartbeat)};
+    return std::tuple{integer(&M::connections_max_allowed), integer(&M::connections_now),
+                      integer(&M::connections_max_seen),    integer(&M::upload_total),
+                      integer(&M::upload_success),          integer(&M::append_total),
+                      integer(&M::append_success),          integer(&M::modify_total),
+                      integer(&M::modify_success),          integer(&M::truncate_total),
+                      integer(&M::truncate_success),        integer(&M::set_meta_total),
+                      integer(&M::set_meta_success),        integer(&M::delete_total),
+                      integer(&M::delete_success),          integer(&M::download_total),
+                      integer(&M::download_success),        integer(&M::get_meta_total),
+                      integer(&M::get_meta_success),        integer(&M::create_link_total),
+                      integer(&M::create_link_success),     integer(&M::delete_link_total),
+                      integer(&M::delete_link_success),     integer(&M::upload_bytes_total),
+                      integer(&M::upload_bytes_success),    integer(&M::append_bytes_total),
+                      integer(&M::append_bytes_success),    integer(&M::modify_bytes_total),
+                      integer(&M::modify_bytes_success),    integer(&M::download_bytes_total),
+                      integer(&M::download_bytes_success),  integer(&M::sync_in_bytes_total),
+                      integer(&M::sync_in_bytes_success),   integer(&M::sync_out_bytes_total),
+                      integer(&M::sync_out_bytes_success),  integer(&M::file_open_total),
+                      integer(&M::file_open_success),       integer(&M::file_read_total),
+                      integer(&M::file_read_success),       integer(&M::file_write_total),
+                      integer(&M::file_write_success),      integer(&M::last_source_update),
+                      integer(&M::last_sync_update),        integer(&M::last_synced_timestamp),
+                      integer(&M::last_heartbeat)};
   }
 };
 static_assert(size_of<NodeCounters> == 348);
@@ -307,9 +308,9 @@ struct Heartbeat {
 
   static constexpr auto fields() {
     using M = Heartbeat;
-    return std::tuple{string(&M::uuid),        integer(&M::id),         string(&M::group),
-                      integer(&M::known_view), integer(&M::stopping),   integer(&M::end_seq),
-                      integer(&M::file_count), list(&M::paths),         list(&M::peers),
+    return std::tuple{string(&M::uuid),        integer(&M::id),       string(&M::group),
+                      integer(&M::known_view), integer(&M::stopping), integer(&M::end_seq),
+                      integer(&M::file_count), list(&M::paths),       list(&M::peers),
                       list(&M::sources),       nested(&M::counters)};
   }
 };
@@ -325,7 +326,8 @@ struct HeartbeatReply {
   }
 };
 
-// --- storage node to storage node -----------------------------------------------------------------
+// --- storage node to storage node
+// -----------------------------------------------------------------
 
 // Names in these messages are remote file names: "M00/00/1A/….jpg".
 
@@ -365,8 +367,8 @@ struct ProbeReply {
   Presence presence = Presence::absent;
   std::uint64_t size = 0;
   std::uint32_t mtime = 0;
-  std::uint32_t crc32 = 0;  // of the bytes on disk, read for this answer
-  bool damaged = false;     // the bytes do not match the file's checksum
+  std::uint32_t crc32 = 0; // of the bytes on disk, read for this answer
+  bool damaged = false;    // the bytes do not match the file's checksum
   std::uint32_t meta_crc32 = 0;
 
   static constexpr auto fields() {
@@ -388,8 +390,8 @@ struct FileSummary {
 
   static constexpr auto fields() {
     using M = FileSummary;
-    return std::tuple{string(&M::name),         integer(&M::size),       integer(&M::crc32),
-                      integer(&M::mtime),       integer(&M::meta_stamp), integer(&M::meta_crc32),
+    return std::tuple{string(&M::name),   integer(&M::size),       integer(&M::crc32),
+                      integer(&M::mtime), integer(&M::meta_stamp), integer(&M::meta_crc32),
                       integer(&M::stamp)};
   }
 };
@@ -441,8 +443,8 @@ struct SyncHelloReply {
 };
 
 enum class SyncKind : std::uint8_t {
-  put = 1,      // whole file, in one piece or several (offset, last)
-  range = 2,    // changed bytes of an appender: write `content` at `offset`, then set total_size
+  put = 1,   // whole file, in one piece or several (offset, last)
+  range = 2, // changed bytes of an appender: write `content` at `offset`, then set total_size
   remove = 3,
   set_meta = 4, // content is the canonical metadata text; empty: none
   link = 5,     // extra is the name it points to
@@ -468,10 +470,10 @@ struct SyncOp {
 
   static constexpr auto fields() {
     using M = SyncOp;
-    return std::tuple{integer(&M::seq),       integer(&M::kind),       string(&M::name),
-                      string(&M::extra),      integer(&M::stamp),      integer(&M::origin_id),
-                      integer(&M::mtime),     integer(&M::total_size), integer(&M::offset),
-                      integer(&M::last),      integer(&M::file_crc32), integer(&M::content_crc32),
+    return std::tuple{integer(&M::seq),   integer(&M::kind),       string(&M::name),
+                      string(&M::extra),  integer(&M::stamp),      integer(&M::origin_id),
+                      integer(&M::mtime), integer(&M::total_size), integer(&M::offset),
+                      integer(&M::last),  integer(&M::file_crc32), integer(&M::content_crc32),
                       blob(&M::content)};
   }
 };
@@ -488,14 +490,14 @@ struct SyncBatch {
 
   static constexpr auto fields() {
     using M = SyncBatch;
-    return std::tuple{list(&M::ops),         integer(&M::stream),  integer(&M::number),
-                      integer(&M::through_seq), integer(&M::end_seq),
-                      integer(&M::complete_until)};
+    return std::tuple{list(&M::ops),        integer(&M::stream),
+                      integer(&M::number),  integer(&M::through_seq),
+                      integer(&M::end_seq), integer(&M::complete_until)};
   }
 };
 
 struct SyncFailure {
-  std::uint32_t index = 0; // in the batch
+  std::uint32_t index = 0;    // in the batch
   Errc code = Errc::io_error; // not_found for a range: send the whole file
   std::string detail;
 
@@ -526,7 +528,8 @@ struct SyncHave {
 };
 
 struct SyncHaveReply {
-  std::string wanted; // a byte per file: '1' send it, '0' it is here (or was deleted), 'm' only its metadata
+  std::string wanted; // a byte per file: '1' send it, '0' it is here (or was deleted), 'm' only its
+                      // metadata
 
   static constexpr auto fields() { return std::tuple{string(&SyncHaveReply::wanted)}; }
 };

@@ -1,18 +1,17 @@
 // Appending, group commit, recovery and pruning of the binlog.
 #include "storage/binlog/binlog.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "storage/binlog/segment.h"
 
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/post.hpp>
 #include <spdlog/spdlog.h>
 
 #include <charconv>
+#include <fcntl.h>
 #include <fstream>
-
-#include "storage/binlog/segment.h"
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace cairn::storage {
 
@@ -283,8 +282,10 @@ void Binlog::commit_loop() {
     const std::uint64_t target = end_.load();
     Status status = options_.sync_files ? options_.sync_files() : Status();
     if (status) status = sync_log();
-    if (status) committed_ = target;
-    else spdlog::error("binlog: commit failed: {}", status.error().text());
+    if (status)
+      committed_ = target;
+    else
+      spdlog::error("binlog: commit failed: {}", status.error().text());
 
     std::vector<std::unique_ptr<Waiter>> done;
     lock.lock();
@@ -300,6 +301,18 @@ void Binlog::commit_loop() {
 
 std::uint64_t Binlog::begin_seq() const {
   const std::lock_guard lock(append_mutex_);
+  return segments_.empty() ? end_.load() : segments_.begin()->first - 1;
+}
+
+std::uint64_t Binlog::position_before(std::uint64_t bytes) const {
+  const std::lock_guard lock(append_mutex_);
+  std::uint64_t have = 0;
+  for (auto segment = segments_.rbegin(); segment != segments_.rend(); ++segment) {
+    std::error_code ignored;
+    const auto size = fs::file_size(segment->second, ignored);
+    if (!ignored) have += size;
+    if (have >= bytes) return segment->first - 1;
+  }
   return segments_.empty() ? end_.load() : segments_.begin()->first - 1;
 }
 

@@ -7,6 +7,10 @@
 // before use) and a 32-bit counter: one that was lost with an unsynced tail is never given twice.
 #pragma once
 
+#include "common/base/result.h"
+#include "common/net/task.h"
+#include "storage/binlog/record.h"
+
 #include <atomic>
 #include <condition_variable>
 #include <filesystem>
@@ -16,10 +20,6 @@
 #include <mutex>
 #include <optional>
 #include <thread>
-
-#include "common/base/result.h"
-#include "common/net/task.h"
-#include "storage/binlog/record.h"
 
 namespace cairn::storage {
 
@@ -32,7 +32,7 @@ struct BinlogOptions {
 };
 
 class Binlog {
- public:
+public:
   // Opens or creates the log in `directory`, cuts a torn record off the end of the last segment and
   // starts the commit thread. Errors: io_error; corrupt (a damaged record that is not the last).
   static Result<std::unique_ptr<Binlog>> open(std::filesystem::path directory,
@@ -56,6 +56,8 @@ class Binlog {
   std::uint64_t committed_seq() const { return committed_.load(); }
   // Position before the oldest record kept: a reader can start from here or later.
   std::uint64_t begin_seq() const;
+  // A position with at least `bytes` of log behind it, or the beginning.
+  std::uint64_t position_before(std::uint64_t bytes) const;
   // Running totals at the end (LogRecord::own_files, own_bytes).
   std::uint64_t own_files() const { return own_files_.load(); }
   std::uint64_t own_bytes() const { return own_bytes_.load(); }
@@ -70,7 +72,7 @@ class Binlog {
 
   const std::filesystem::path& directory() const { return directory_; }
 
- private:
+private:
   friend class BinlogReader;
   struct Waiter {
     virtual ~Waiter() = default;
@@ -113,7 +115,7 @@ class Binlog {
 
 // Reads records in order. Not thread-safe; blocks (disk).
 class BinlogReader {
- public:
+public:
   // Begins after `seq` (0: at the oldest record kept). `binlog` outlives the reader.
   explicit BinlogReader(Binlog& binlog, std::uint64_t after_seq = 0);
   ~BinlogReader();
@@ -126,7 +128,7 @@ class BinlogReader {
   // Position of the last record returned (or what it began with).
   std::uint64_t position() const { return position_; }
 
- private:
+private:
   Status open_for(std::uint64_t after_seq);
 
   Binlog& binlog_;

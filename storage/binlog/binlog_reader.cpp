@@ -1,10 +1,9 @@
 // Reads the binlog's segments in order.
 #include "storage/binlog/binlog.h"
+#include "storage/binlog/segment.h"
 
 #include <fcntl.h>
 #include <unistd.h>
-
-#include "storage/binlog/segment.h"
 
 namespace cairn::storage {
 
@@ -92,8 +91,8 @@ Result<std::optional<LogRecord>> BinlogReader::next() {
     const bool damaged = !record || !buffer_.empty();
     position_ = std::max(position_, next_segment - 1);
     CAIRN_RETURN_IF_ERROR(open_for(next_segment - 1));
-    if (damaged) return Error{Errc::corrupt, "damaged binlog segment before " +
-                                                 segment_name(next_segment)};
+    if (damaged)
+      return Error{Errc::corrupt, "damaged binlog segment before " + segment_name(next_segment)};
   }
 }
 

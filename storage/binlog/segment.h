@@ -1,12 +1,12 @@
 // The frame of one record in a segment file; shared by writer, recovery and reader.
 #pragma once
 
+#include "common/base/crc32.h"
+#include "storage/binlog/record.h"
+
 #include <filesystem>
 #include <optional>
 #include <string>
-
-#include "common/base/crc32.h"
-#include "storage/binlog/record.h"
 
 namespace cairn::storage {
 

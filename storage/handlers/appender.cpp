@@ -16,8 +16,8 @@ Status check_name_size(std::uint64_t size) {
 }
 
 // Content goes where the file lies, so that a staged body can be copied inside one file system.
-Task<Result<Reply>> write_content(Context& context, Session& session, Body& body,
-                                  wire::Bytes front, std::uint64_t name_size, std::uint64_t length,
+Task<Result<Reply>> write_content(Context& context, Session& session, Body& body, wire::Bytes front,
+                                  std::uint64_t name_size, std::uint64_t length,
                                   std::optional<std::uint64_t> offset, OperationCounter& counter) {
   CAIRN_CO_RETURN_IF_ERROR(check_name_size(name_size));
   if (name_size > body.left() || length != body.left() - name_size)

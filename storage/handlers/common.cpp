@@ -1,8 +1,8 @@
 // What several command families share.
-#include <spdlog/spdlog.h>
-
 #include "common/wire/fastdfs.h"
 #include "storage/handlers/context.h"
+
+#include <spdlog/spdlog.h>
 
 namespace cairn::storage {
 

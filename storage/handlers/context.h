@@ -1,16 +1,16 @@
 // What the handlers of a storage node work with.
 #pragma once
 
-#include <atomic>
-#include <functional>
-#include <string>
-
 #include "common/config/storage_config.h"
 #include "common/net/session.h"
 #include "storage/binlog/binlog.h"
 #include "storage/peers/peers.h"
 #include "storage/peers/remote.h"
 #include "storage/store/store.h"
+
+#include <atomic>
+#include <functional>
+#include <string>
 
 namespace cairn::storage {
 
@@ -27,14 +27,14 @@ struct OperationCounter {
 struct Counters {
   OperationCounter upload, append, modify, truncate, set_metadata, remove, download, get_metadata,
       create_link;
-  std::atomic<std::uint64_t> remote_reads{0};   // answered from another node's disk
-  std::atomic<std::uint64_t> damaged_reads{0};  // a local copy did not hold what its name says
+  std::atomic<std::uint64_t> remote_reads{0};       // answered from another node's disk
+  std::atomic<std::uint64_t> damaged_reads{0};      // a local copy did not hold what its name says
   std::atomic<std::uint64_t> last_source_update{0}; // unix seconds
 };
 
 // Counts one operation: asked for when made, done by succeed().
 class Counted {
- public:
+public:
   explicit Counted(OperationCounter& counter, std::uint64_t bytes = 0)
       : counter_(counter), bytes_(bytes) {
     counter_.total.fetch_add(1, std::memory_order_relaxed);
@@ -50,14 +50,14 @@ class Counted {
     counter_.bytes_total.fetch_add(bytes, std::memory_order_relaxed);
   }
 
- private:
+private:
   OperationCounter& counter_;
   std::uint64_t bytes_;
 };
 
 // Memory that request bodies may take all together; what does not fit is streamed in small pieces.
 class BodyBudget {
- public:
+public:
   explicit BodyBudget(std::uint64_t bytes_max) : left_(static_cast<std::int64_t>(bytes_max)) {}
 
   // Takes `bytes` if they are there.
@@ -69,7 +69,7 @@ class BodyBudget {
   }
   void give_back(std::uint64_t bytes) { left_.fetch_add(static_cast<std::int64_t>(bytes)); }
 
- private:
+private:
   std::atomic<std::int64_t> left_;
 };
 
@@ -110,8 +110,8 @@ void add_native_handlers(HandlerTable<Context>& table);
 Status check_group(const Context& context, const std::string& group);
 // Parses a remote file name and checks its store path. Errors: invalid_argument.
 Result<RemoteName> parse_name(const Context& context, std::string_view text);
-// Whether changes are taken now. Errors: unavailable (stopping, or no tracker has accepted this node
-// yet, so that it has no ID to write into names).
+// Whether changes are taken now. Errors: unavailable (stopping, or no tracker has accepted this
+// node yet, so that it has no ID to write into names).
 Status takes_changes(const Context& context);
 // Takes `size` bytes of text from the body. Errors: invalid_argument.
 Task<Result<std::string>> take_text(Body& body, std::uint64_t size);
@@ -131,14 +131,17 @@ wire::Bytes stored_file_reply(const Context& context, const std::string& name);
 // Request content of known size, taken from the connection: in memory while the budget lasts, else
 // in a staged file.
 class Content {
- public:
+public:
   // Takes the rest of the body. `store_path`: where a staged file is made. Errors: no_space,
   // io_error, closed, timeout.
   static Task<Result<Content>> take(Context& context, Body& body, std::uint8_t store_path);
 
   Content(Content&& other) noexcept
-      : context_(other.context_), charged_(std::exchange(other.charged_, 0)),
-        memory_(std::move(other.memory_)), view_(other.view_), staged_(std::move(other.staged_)) {}
+      : context_(other.context_),
+        charged_(std::exchange(other.charged_, 0)),
+        memory_(std::move(other.memory_)),
+        view_(other.view_),
+        staged_(std::move(other.staged_)) {}
   Content& operator=(Content&&) = delete;
   ~Content();
 
@@ -146,7 +149,7 @@ class Content {
   wire::View view() const { return view_; }
   StagedFile& staged() { return *staged_; }
 
- private:
+private:
   explicit Content(Context& context) : context_(&context) {}
 
   Context* context_;

@@ -1,9 +1,9 @@
 // Opens files for HTTP, here or at another member.
 #include "storage/handlers/http_files.h"
 
-#include <unistd.h>
-
 #include "storage/handlers/locate.h"
+
+#include <unistd.h>
 
 namespace cairn::storage {
 

@@ -7,14 +7,14 @@
 namespace cairn::storage {
 
 class StoreFiles : public FileSource {
- public:
+public:
   // `context` outlives it.
   explicit StoreFiles(Context& context) : context_(context) {}
 
   Task<Result<OpenFile>> open(const RemoteName& name) override;
   std::string_view group() const override { return context_.config.group_name; }
 
- private:
+private:
   Context& context_;
 };
 

@@ -1,11 +1,12 @@
 // What other nodes and administrators ask: hello, reads from this disk only, admin verbs.
-#include <nlohmann/json.hpp>
+#include "storage/handlers/native.h"
 
 #include "common/base/crc32.h"
 #include "common/net/send_file.h"
 #include "common/wire/fastdfs.h"
 #include "storage/handlers/context.h"
-#include "storage/handlers/native.h"
+
+#include <nlohmann/json.hpp>
 
 namespace cairn::storage {
 
@@ -34,8 +35,7 @@ Task<Result<Reply>> admin(Context& context, Session&, Body& body) {
   const auto request = nlohmann::json::parse(wire::as_text(all), nullptr, false);
   if (!request.is_object() || !request.contains("verb") || !request["verb"].is_string())
     co_return Error{Errc::invalid_argument, "an admin request is a JSON object with a verb"};
-  if (request["verb"] != "status")
-    co_return Error{Errc::unsupported, "unknown verb"};
+  if (request["verb"] != "status") co_return Error{Errc::unsupported, "unknown verb"};
   co_return Reply(wire::to_bytes(context.status_json()));
 }
 
@@ -53,8 +53,7 @@ Task<Result<Reply>> fetch(Context& context, Session& session, Body& body) {
   CAIRN_CO_TRY(opened, co_await pool.run(std::move(open)));
   if (request.offset > opened.size) co_return Error{Errc::invalid_argument, "beyond the end"};
   const std::uint64_t rest = opened.size - request.offset;
-  const std::uint64_t length =
-      request.length == 0 || request.length > rest ? rest : request.length;
+  const std::uint64_t length = request.length == 0 || request.length > rest ? rest : request.length;
 
   wire::Bytes front;
   wire::Writer writer(front);
@@ -67,8 +66,8 @@ Task<Result<Reply>> fetch(Context& context, Session& session, Body& body) {
   wire::encode_into(writer, header);
   wire::encode_into(writer, head);
   CAIRN_CO_RETURN_IF_ERROR(co_await session.connection.write(front, /*more=*/length > 0));
-  auto sent = co_await send_file_cached(session.connection, pool, opened.file.get(),
-                                        request.offset, length);
+  auto sent = co_await send_file_cached(session.connection, pool, opened.file.get(), request.offset,
+                                        length);
   if (!sent) session.connection.close();
   co_return Reply::already_sent();
 }
@@ -93,8 +92,7 @@ Result<wire::ProbeReply> probe_now(Store& store, const RemoteName& name) {
   if (crc) reply.crc32 = *crc;
   const bool constant = name.kind() == FileKind::normal && name.fields();
   reply.damaged = !crc || (constant && *crc != name.fields()->crc32);
-  if (auto text = store.get_metadata(name))
-    reply.meta_crc32 = crc32(0, wire::as_view(*text));
+  if (auto text = store.get_metadata(name)) reply.meta_crc32 = crc32(0, wire::as_view(*text));
   return reply;
 }
 

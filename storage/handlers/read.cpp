@@ -1,9 +1,9 @@
 // Download (14) and file info (22).
-#include <fcntl.h>
-
 #include "common/net/send_file.h"
 #include "common/wire/fastdfs.h"
 #include "storage/handlers/locate.h"
+
+#include <fcntl.h>
 
 namespace cairn::storage {
 
@@ -15,15 +15,14 @@ constexpr std::uint64_t kInlineMax = 64 * 1024;
 // How much of a file of `size` bytes is wanted; FastDFS clips at the end.
 Result<std::uint64_t> clip(std::uint64_t size, std::uint64_t offset, std::uint64_t length) {
   if (offset > size)
-    return Error{Errc::invalid_argument, "offset " + std::to_string(offset) + " of " +
-                                             std::to_string(size) + " bytes"};
+    return Error{Errc::invalid_argument,
+                 "offset " + std::to_string(offset) + " of " + std::to_string(size) + " bytes"};
   const std::uint64_t rest = size - offset;
   return length == 0 || length > rest ? rest : length;
 }
 
 wire::Bytes reply_header(std::uint64_t size) {
-  return wire::encode(
-      wire::FrameHeader{size, static_cast<std::uint8_t>(wire::Command::reply), 0});
+  return wire::encode(wire::FrameHeader{size, static_cast<std::uint8_t>(wire::Command::reply), 0});
 }
 
 Task<Status> send_here(Context& context, Session& session, const RemoteName& name,
@@ -43,8 +42,8 @@ Task<Status> send_here(Context& context, Session& session, const RemoteName& nam
   if (have < length) {
     auto read = [fd, content, offset, have]() -> Status {
       for (std::size_t at = have; at < content.size();) {
-        const ssize_t count = ::pread(fd, content.data() + at, content.size() - at,
-                                      static_cast<off_t>(offset + at));
+        const ssize_t count =
+            ::pread(fd, content.data() + at, content.size() - at, static_cast<off_t>(offset + at));
         if (count < 0) return errno_error("read", errno);
         if (count == 0) return Error{Errc::io_error, "the file became shorter"};
         at += static_cast<std::size_t>(count);
@@ -59,7 +58,7 @@ Task<Status> send_here(Context& context, Session& session, const RemoteName& nam
 Task<Result<Reply>> download(Context& context, Session& session, Body& body) {
   CAIRN_CO_TRY(all, co_await take_all(body));
   CAIRN_CO_TRY(request, wire::decode<wire::Download>(all));
-  if (request.offset > kFileSizeMax || request.length > kFileSizeMax)
+  if ((request.offset | request.length) >> 63 != 0)
     co_return Error{Errc::invalid_argument, "negative offset or length"};
   CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
   CAIRN_CO_TRY(name, parse_name(context, request.name));
@@ -80,8 +79,10 @@ Task<Result<Reply>> download(Context& context, Session& session, Body& body) {
   CAIRN_CO_TRY(length, clip(opened.size, request.offset, request.length));
   counted.add_bytes(length);
   auto sent = co_await send_here(context, session, name, opened, request.offset, length);
-  if (!sent) session.connection.close();
-  else counted.succeed();
+  if (!sent)
+    session.connection.close();
+  else
+    counted.succeed();
   co_return Reply::already_sent();
 }
 
@@ -99,8 +100,7 @@ Task<Result<Reply>> file_info(Context& context, Session& session, Body& body) {
   CAIRN_CO_TRY(all, co_await take_all(body));
   CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(all));
   CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
-  if (request.name.size() < kNameMin)
-    co_return Error{Errc::invalid_argument, "name too short"};
+  if (request.name.size() < kNameMin) co_return Error{Errc::invalid_argument, "name too short"};
   CAIRN_CO_TRY(name, parse_name(context, request.name));
 
   wire::FileInfo info;
@@ -140,7 +140,8 @@ Task<Result<Reply>> file_info(Context& context, Session& session, Body& body) {
     }
   }
   // Clients of every language expect the sign extension of the original.
-  info.crc32 = static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(crc)));
+  info.crc32 =
+      static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(crc)));
   co_return Reply(wire::encode(info));
 }
 

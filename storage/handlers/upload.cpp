@@ -1,8 +1,8 @@
 // Uploads: normal (11), appender (23) and slave files (21), and links (20).
-#include <ctime>
-
 #include "common/wire/fastdfs.h"
 #include "storage/handlers/context.h"
+
+#include <ctime>
 
 namespace cairn::storage {
 
@@ -56,6 +56,9 @@ Task<Result<Reply>> upload_slave(Context& context, Session& session, Body& body)
   CAIRN_CO_TRY(master, parse_name(context, master_text));
   CAIRN_CO_TRY(slave_text, slave_name(master, prefix.prefix, std::string_view(prefix.extension)));
   CAIRN_CO_TRY(slave, parse_name(context, slave_text));
+  // A name that reads as a normal file's would promise the master's size and checksum.
+  if (slave.kind() == FileKind::normal)
+    co_return Error{Errc::invalid_argument, slave_text + " reads as the name of a normal file"};
 
   if (belongs_elsewhere(context, session, master)) {
     wire::Bytes front(raw.begin(), raw.end());

@@ -26,7 +26,9 @@ bool is_admin_path(std::string_view path) {
 AdminPages::AdminPages(const config::HostList& admin_hosts, AdminCallbacks callbacks)
     : admin_hosts_(admin_hosts), callbacks_(std::move(callbacks)) {}
 
-bool AdminPages::claims(const ResolvedUrl& url) const { return is_admin_path(url.path()); }
+bool AdminPages::claims(const ResolvedUrl& url) const {
+  return is_admin_path(url.path());
+}
 
 Task<HttpReply> AdminPages::answer(ResolvedUrl url) {
   const HttpRequest& request = url.request();

@@ -1,14 +1,14 @@
 // /healthz, /readyz, /metrics and /status.
 #pragma once
 
+#include "common/base/metrics_text.h"
+#include "common/config/host_list.h"
+#include "storage/http/resolver.h"
+
 #include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "common/base/metrics_text.h"
-#include "common/config/host_list.h"
-#include "storage/http/resolver.h"
 
 namespace cairn::storage {
 
@@ -27,14 +27,14 @@ bool is_admin_path(std::string_view path);
 
 // /healthz and /readyz for everybody, since balancers ask them; the other two for `admin_hosts`.
 class AdminPages : public Resolver {
- public:
+public:
   // `admin_hosts` outlives this.
   AdminPages(const config::HostList& admin_hosts, AdminCallbacks callbacks);
 
   bool claims(const ResolvedUrl& url) const override;
   Task<HttpReply> answer(ResolvedUrl url) override;
 
- private:
+private:
   const config::HostList& admin_hosts_;
   AdminCallbacks callbacks_;
 };

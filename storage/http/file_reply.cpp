@@ -1,12 +1,12 @@
 // Replies with files.
 #include "storage/http/file_reply.h"
 
+#include "common/base/text.h"
+
 #include <array>
 #include <charconv>
 #include <utility>
 #include <vector>
-
-#include "common/base/text.h"
 
 namespace cairn::storage {
 
@@ -169,8 +169,7 @@ HttpReply file_reply(const HttpRequest& request, const RemoteName& name, const O
   reply.headers.emplace_back("Accept-Ranges", "bytes");
   RangeAnswer range;
   const std::string_view range_header = request.header("Range");
-  if (!range_header.empty() &&
-      if_range_holds(request.header("If-Range"), validators, context.now))
+  if (!range_header.empty() && if_range_holds(request.header("If-Range"), validators, context.now))
     range = parse_range(range_header, file.size);
   if (range.kind == RangeAnswer::Kind::unsatisfiable) {
     reply.status = 416;

@@ -2,14 +2,14 @@
 // headers of a file. Pure but for the clock that the caller reads.
 #pragma once
 
-#include <cstdint>
-#include <string>
-#include <string_view>
-
 #include "common/base/file_id.h"
 #include "common/net/http_range.h"
 #include "common/net/http_server.h"
 #include "storage/http/file_source.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
 
 namespace cairn::storage {
 

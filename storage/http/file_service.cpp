@@ -1,16 +1,16 @@
 // Resolution of URLs and the file-ID resolver.
 #include "storage/http/file_service.h"
 
+#include "common/base/text.h"
+#include "storage/http/file_reply.h"
+#include "storage/http/token.h"
+#include "storage/http/url.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
 #include <fstream>
 #include <sstream>
-
-#include "common/base/text.h"
-#include "storage/http/file_reply.h"
-#include "storage/http/token.h"
-#include "storage/http/url.h"
 
 namespace cairn::storage {
 
@@ -22,11 +22,15 @@ constexpr std::string_view kFileMethods = "GET, HEAD";
 // What a client is told about a file that could not be opened. Never the detail: it names paths.
 HttpReply open_failed(Errc code) {
   switch (code) {
-    case Errc::not_found: return plain_reply(404, "no such file");
+    case Errc::not_found:
+      return plain_reply(404, "no such file");
     case Errc::denied:
-    case Errc::not_permitted: return plain_reply(403, "not allowed");
-    case Errc::invalid_argument: return plain_reply(400, "invalid file name");
-    default: break;
+    case Errc::not_permitted:
+      return plain_reply(403, "not allowed");
+    case Errc::invalid_argument:
+      return plain_reply(400, "invalid file name");
+    default:
+      break;
   }
   // Also damage: another node, or a repair, may bring the file.
   HttpReply reply = plain_reply(503, "the file cannot be read now");
@@ -34,7 +38,9 @@ HttpReply open_failed(Errc code) {
   return reply;
 }
 
-Task<HttpReply> ready(HttpReply reply) { co_return reply; }
+Task<HttpReply> ready(HttpReply reply) {
+  co_return reply;
+}
 
 // A number of the query; nullopt when it is absent or no number.
 std::optional<std::uint64_t> number_of(std::string_view query, std::string_view name) {
@@ -99,7 +105,8 @@ Task<HttpReply> FileIdResolver::answer(ResolvedUrl url) {
   if (!url.is_read()) co_return method_not_allowed(kFileMethods);
   const auto text = remote_name_of(url.path(), source_.group());
   const auto name = parse_remote_name(text.value_or(std::string_view()));
-  if (!name) co_return plain_reply(400, "invalid file name");
+  // 22 characters: the shortest that the nginx module of FastDFS takes.
+  if (!name || text->size() < 22) co_return plain_reply(400, "invalid file name");
 
   std::string cache_control = config_.http_cache_control;
   if (auto refused = refuse_token(*name, query, cache_control)) co_return std::move(*refused);
@@ -163,11 +170,11 @@ Result<std::unique_ptr<FileService>> FileService::make(const config::StorageConf
       ours.write(out);
     }
   };
-  pages.metrics = [theirs = std::move(pages.metrics), ours = &service->metrics_](
-                      MetricsText& out) { return WithOurs::write(theirs, *ours, out); };
+  pages.metrics = [theirs = std::move(pages.metrics), ours = &service->metrics_](MetricsText& out) {
+    return WithOurs::write(theirs, *ours, out);
+  };
 
-  service->resolvers_.push_back(
-      std::make_unique<AdminPages>(config.admin_hosts, std::move(pages)));
+  service->resolvers_.push_back(std::make_unique<AdminPages>(config.admin_hosts, std::move(pages)));
   service->resolvers_.push_back(std::make_unique<FileIdResolver>(
       config, service->types_, source, has_fail_page ? &service->fail_page_ : nullptr));
   service->ids_ = 1;

@@ -2,11 +2,6 @@
 // and exports join as further resolvers.
 #pragma once
 
-#include <functional>
-#include <memory>
-#include <string>
-#include <vector>
-
 #include "common/config/storage_config.h"
 #include "common/net/http_server.h"
 #include "common/net/mime_types.h"
@@ -15,12 +10,17 @@
 #include "storage/http/http_metrics.h"
 #include "storage/http/resolver.h"
 
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace cairn::storage {
 
 // GET and HEAD of /M00/HH/LL/leaf and /group1/M00/HH/LL/leaf, with the FastDFS token if configured.
 // Query: `attname` or `filename` saves under that name; `start` and `end` of .flv files.
 class FileIdResolver : public Resolver {
- public:
+public:
   // All arguments outlive this. `fail_page` is what a bad token gets instead of an error (nullptr:
   // nothing); its type comes from the name of the configured file.
   FileIdResolver(const config::StorageConfig& config, const MimeTypes& types, FileSource& source,
@@ -29,7 +29,7 @@ class FileIdResolver : public Resolver {
   bool claims(const ResolvedUrl& url) const override;
   Task<HttpReply> answer(ResolvedUrl url) override;
 
- private:
+private:
   // Nullopt: the token holds (and `cache_control` says for how long), or none is asked for.
   std::optional<HttpReply> refuse_token(const RemoteName& name, std::string_view query,
                                         std::string& cache_control) const;
@@ -41,13 +41,14 @@ class FileIdResolver : public Resolver {
 };
 
 class FileService {
- public:
+public:
   // Reads the mime.types file and the page for bad tokens, if configured. `config` and `source`
   // outlive the service. Blocks: start-up only. Errors: of reading those files; invalid_argument.
   static Result<std::unique_ptr<FileService>> make(const config::StorageConfig& config,
                                                    FileSource& source, AdminCallbacks callbacks);
 
-  // Adds a resolver before the ID grammar (URL rules) or behind it (exports). Before serving starts.
+  // Adds a resolver before the ID grammar (URL rules) or behind it (exports). Before serving
+  // starts.
   void add_before_ids(std::unique_ptr<Resolver> resolver);
   void add_after_ids(std::unique_ptr<Resolver> resolver);
 
@@ -59,7 +60,7 @@ class FileService {
 
   const HttpMetrics& metrics() const { return metrics_; }
 
- private:
+private:
   explicit FileService(const config::StorageConfig& config);
   Task<HttpReply> answer(const HttpRequest& request);
 

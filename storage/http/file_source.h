@@ -1,17 +1,17 @@
 // Where the HTTP service gets files from: implemented over the store, and by tests.
 #pragma once
 
-#include <cstdint>
-#include <functional>
-#include <memory>
-#include <optional>
-#include <string_view>
-
 #include "common/base/file_id.h"
 #include "common/base/result.h"
 #include "common/net/connection.h"
 #include "common/net/disk_pool.h"
 #include "common/net/task.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
 
 namespace cairn::storage {
 
@@ -32,7 +32,7 @@ struct OpenFile {
 };
 
 class FileSource {
- public:
+public:
   virtual ~FileSource() = default;
 
   // Opens a file of this group for reading; `name` lives until the answer. Called on any I/O

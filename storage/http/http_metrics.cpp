@@ -1,12 +1,12 @@
 // Counting and formatting.
 #include "storage/http/http_metrics.h"
 
+#include "storage/http/admin_pages.h"
+
 #include <algorithm>
 #include <charconv>
 #include <string>
 #include <string_view>
-
-#include "storage/http/admin_pages.h"
 
 namespace cairn::storage {
 
@@ -49,9 +49,9 @@ void HttpMetrics::write(MetricsText& out) const {
         const std::uint64_t count = get(entries_[e].requests[m][c]);
         // The everyday ones are there from the start, so that rates begin at zero.
         if (count > 0 || (m == 0 && (c == 1 || c == 4)))
-          out.sample(count, {{"entry", kEntryNames[e]},
-                             {"method", kMethodNames[m]},
-                             {"code", kClassNames[c]}});
+          out.sample(
+              count,
+              {{"entry", kEntryNames[e]}, {"method", kMethodNames[m]}, {"code", kClassNames[c]}});
       }
 
   out.family("cairn_http_request_duration_seconds", "histogram",

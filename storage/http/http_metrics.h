@@ -1,18 +1,18 @@
 // Counters of the HTTP service. Written by every I/O thread, read by /metrics.
 #pragma once
 
+#include "common/base/metrics_text.h"
+#include "common/net/http_server.h"
+
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 
-#include "common/base/metrics_text.h"
-#include "common/net/http_server.h"
-
 namespace cairn::storage {
 
 class HttpMetrics {
- public:
+public:
   // For HttpOptions::observe. A few relaxed additions; any thread.
   void count(const HttpExchange& exchange);
 
@@ -21,7 +21,7 @@ class HttpMetrics {
   // may be a request ahead of another.
   void write(MetricsText& out) const;
 
- private:
+private:
   static constexpr std::size_t kEntries = 2; // download, admin
   static constexpr std::size_t kMethods = 3; // GET, HEAD, other
   static constexpr std::size_t kClasses = 5; // 1xx to 5xx

@@ -2,17 +2,17 @@
 // request answers it.
 #pragma once
 
+#include "common/net/http_server.h"
+
 #include <string>
 #include <string_view>
 #include <utility>
-
-#include "common/net/http_server.h"
 
 namespace cairn::storage {
 
 // A request with its path decoded once. Owns the path, so that a coroutine can keep it.
 class ResolvedUrl {
- public:
+public:
   ResolvedUrl(const HttpRequest& request, std::string path)
       : request_(&request), path_(std::move(path)) {}
 
@@ -24,13 +24,13 @@ class ResolvedUrl {
   std::string_view query() const { return request_->query(); }
   bool is_read() const { return request_->head || request_->method == "GET"; }
 
- private:
+private:
   const HttpRequest* request_;
   std::string path_;
 };
 
 class Resolver {
- public:
+public:
   virtual ~Resolver() = default;
 
   // Whether the request is this resolver's. Called for every request on any I/O thread: no I/O.

@@ -1,14 +1,14 @@
 // MD5 by OpenSSL.
 #include "storage/http/token.h"
 
+#include "common/base/text.h"
+
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include <algorithm>
 #include <array>
 #include <limits>
-
-#include "common/base/text.h"
 
 namespace cairn::storage {
 

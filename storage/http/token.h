@@ -1,12 +1,12 @@
 // The anti-leech token of the FastDFS nginx module: `?token=…&ts=…`.
 #pragma once
 
+#include "common/base/result.h"
+
 #include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
-
-#include "common/base/result.h"
 
 namespace cairn::storage {
 

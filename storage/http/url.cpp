@@ -1,9 +1,9 @@
 // Splitting of URLs.
 #include "storage/http/url.h"
 
-#include <algorithm>
-
 #include "common/base/text.h"
+
+#include <algorithm>
 
 namespace cairn::storage {
 

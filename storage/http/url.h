@@ -1,11 +1,11 @@
 // Paths and queries of file URLs. Pure.
 #pragma once
 
+#include "common/base/result.h"
+
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "common/base/result.h"
 
 namespace cairn::storage {
 

@@ -1,19 +1,20 @@
 // Changes to stored files: append, modify, truncate, regenerate, delete, and their copies on peers.
+#include "common/base/crc32.h"
+#include "storage/store/store.h"
+
+#include <ctime>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include <ctime>
-
-#include "common/base/crc32.h"
-#include "storage/store/store.h"
-
 namespace cairn::storage {
 
 namespace {
 
-std::uint32_t unix_now() { return static_cast<std::uint32_t>(std::time(nullptr)); }
+std::uint32_t unix_now() {
+  return static_cast<std::uint32_t>(std::time(nullptr));
+}
 
 Status write_at(int fd, std::uint64_t offset, wire::View bytes) {
   while (!bytes.empty()) {
@@ -55,8 +56,8 @@ void set_mtime(int fd, std::uint32_t mtime) {
 
 Result<File> Store::open_appender(const RemoteName& name) const {
   CAIRN_RETURN_IF_ERROR(check(name));
-  File file(::openat(path_of(name).data_fd, name.true_name().data(),
-                     O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  File file(
+      ::openat(path_of(name).data_fd, name.true_name().data(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (!file) return Error{errc_of_errno(errno), name.canonical()};
   // Asked after the file was found: FastDFS answers "no such file" before "not an appender".
   if (!name.fields() || !name.fields()->is_appender())
@@ -157,8 +158,7 @@ Result<Change> Store::regenerate(const RemoteName& name) {
   const std::string old_side = std::string(name.true_name()) + "-m";
   ::renameat(path.data_fd, old_side.c_str(), path.data_fd, (renamed.substr(4) + "-m").c_str());
   const std::uint64_t stamp = clock_.now();
-  CAIRN_RETURN_IF_ERROR(
-      tombstones_->put(name.canonical(), Tombstone{stamp, node_id_, unix_now()}));
+  CAIRN_RETURN_IF_ERROR(tombstones_->put(name.canonical(), Tombstone{stamp, node_id_, unix_now()}));
   if (::unlinkat(path.data_fd, name.true_name().data(), 0) != 0)
     return fail(path, "unlink " + name.canonical(), errno);
   LogRecord record;
@@ -211,15 +211,13 @@ Result<Change> Store::remove(const RemoteName& name, const Origin& origin, bool 
   return Change{name.canonical(), seq};
 }
 
-Result<Change> Store::apply_range(const RemoteName& name, std::uint64_t offset,
-                                  wire::View content, std::uint64_t total_size,
-                                  const Origin& origin) {
+Result<Change> Store::apply_range(const RemoteName& name, std::uint64_t offset, wire::View content,
+                                  std::uint64_t total_size, const Origin& origin) {
   CAIRN_RETURN_IF_ERROR(check(name));
   Path& path = path_of(name);
   clock_.observe(origin.stamp);
   const std::lock_guard lock(lock_of(name));
-  const File file(::openat(path.data_fd, name.true_name().data(),
-                           O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  const File file(::openat(path.data_fd, name.true_name().data(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (!file) return Error{errc_of_errno(errno), name.canonical()};
   // Bytes between what is here and `offset` are missing: only the whole file can help.
   if (offset > size_of_file(file.get()) && !content.empty())
@@ -255,24 +253,23 @@ Result<Change> Store::apply_rename(const RemoteName& from, const RemoteName& to,
   CAIRN_TRY(tombstone, tombstones_->find(to.canonical()));
   if (tombstone && tombstone->stamp >= origin.stamp)
     return Error{Errc::exists, to.canonical() + " was deleted"};
-  const File file(::openat(path.data_fd, from.true_name().data(),
-                           O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  const File file(::openat(path.data_fd, from.true_name().data(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (!file) return Error{errc_of_errno(errno), from.canonical()};
   CAIRN_TRY(crc, content_crc32(arrived ? to : from, true));
   const std::uint64_t size = to.fields() ? to.fields()->size() : 0;
   if (!arrived) {
-    // Changes just before the rename may have been passed over, as their file was gone: the new name
-    // says what the content must be.
+    // Changes just before the rename may have been passed over, as their file was gone: the new
+    // name says what the content must be.
     if (!to.fields() || to.fields()->crc32 != crc || size != size_of_file(file.get()))
       return Error{Errc::not_found, from.canonical() + " is not yet what its new name says"};
     CAIRN_RETURN_IF_ERROR(link_under(path, file.get(), std::string(to.true_name())));
     set_mtime(file.get(), origin.mtime);
   }
-  // The metadata does not move along here: what was set at other nodes and had not reached the owner
-  // when it renamed is lost there, so it must be lost here too. The owner sends what it has.
+  // The metadata does not move along here: what was set at other nodes and had not reached the
+  // owner when it renamed is lost there, so it must be lost here too. The owner sends what it has.
   ::unlinkat(path.data_fd, (std::string(from.true_name()) + "-m").c_str(), 0);
-  CAIRN_RETURN_IF_ERROR(tombstones_->put(
-      from.canonical(), Tombstone{origin.stamp, origin.id, unix_now()}));
+  CAIRN_RETURN_IF_ERROR(
+      tombstones_->put(from.canonical(), Tombstone{origin.stamp, origin.id, unix_now()}));
   ::unlinkat(path.data_fd, from.true_name().data(), 0);
   LogRecord record;
   record.kind = ChangeKind::rename;

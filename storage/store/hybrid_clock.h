@@ -9,7 +9,7 @@
 namespace cairn::storage {
 
 class HybridClock {
- public:
+public:
   // A stamp greater than all given or observed before. Any thread.
   std::uint64_t now() {
     const auto wall = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -29,7 +29,7 @@ class HybridClock {
     }
   }
 
- private:
+private:
   std::atomic<std::uint64_t> last_{0};
 };
 

@@ -1,18 +1,18 @@
 // Metadata side files: canonical text, and reading and writing of "<name>-m".
 //
-// A side file of 0 bytes is the memory of metadata that was removed: its stamp (xattr user.cairn)
-// keeps an older set-metadata that arrives later from bringing it back.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/xattr.h>
-#include <unistd.h>
-
-#include <charconv>
-#include <map>
-
+// The stamp of the last change is kept with the side file (xattr user.cairn), or with the data file
+// when that change removed the metadata: an older set-metadata that arrives later must not bring it
+// back.
 #include "common/base/crc32.h"
 #include "common/base/text.h"
 #include "storage/store/store.h"
+
+#include <charconv>
+#include <fcntl.h>
+#include <map>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
 
 namespace cairn::storage {
 
@@ -23,6 +23,7 @@ constexpr char kNameEnd = '\x02';
 constexpr std::size_t kNameMax = 64;
 constexpr std::size_t kValueMax = 256;
 constexpr const char* kXattr = "user.cairn";
+constexpr const char* kRemovedXattr = "user.cairn.unset"; // on the data file
 // Far above what a metadata request can carry (it must fit a 64 KiB body).
 constexpr std::size_t kMetadataMax = 128 * 1024;
 
@@ -37,11 +38,22 @@ void parse_into(std::string_view text, Records& records) {
   }
 }
 
-std::uint64_t stamp_of(int fd) {
+std::optional<std::uint64_t> read_stamp(int fd, const char* attribute) {
   char text[32];
-  const ssize_t size = ::fgetxattr(fd, kXattr, text, sizeof text);
+  const ssize_t size = ::fgetxattr(fd, attribute, text, sizeof text);
   std::uint64_t stamp = 0;
   if (size > 0 && std::from_chars(text, text + size, stamp, 16).ec == std::errc()) return stamp;
+  return std::nullopt;
+}
+
+void write_stamp(int fd, const char* attribute, std::uint64_t stamp) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, stamp, 16).ptr;
+  ::fsetxattr(fd, attribute, text, static_cast<std::size_t>(end - text), 0);
+}
+
+std::uint64_t stamp_of(int fd) {
+  if (const auto stamp = read_stamp(fd, kXattr)) return *stamp;
   // A side file that FastDFS wrote, or a file system without xattrs: the time it was written.
   struct stat info {};
   if (::fstat(fd, &info) != 0) return 1;
@@ -90,7 +102,10 @@ std::uint64_t Store::metadata_stamp(const RemoteName& name) const {
   if (!check(name)) return 0;
   const std::string side = std::string(name.true_name()) + "-m";
   const File file(::openat(path_of(name).data_fd, side.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  return file ? stamp_of(file.get()) : 0;
+  if (file) return stamp_of(file.get());
+  const File data(::openat(path_of(name).data_fd, name.true_name().data(),
+                           O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  return data ? read_stamp(data.get(), kRemovedXattr).value_or(0) : 0;
 }
 
 Result<Change> Store::set_metadata(const RemoteName& name, std::string_view text, bool merge,
@@ -102,16 +117,17 @@ Result<Change> Store::set_metadata(const RemoteName& name, std::string_view text
   if (!exists(name)) return Error{Errc::not_found, std::string(name.text())};
 
   std::string present;
-  if (const File old(::openat(path.data_fd, side.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)); old) {
+  if (origin.id != 0) {
     // Of two changes that came from two nodes the later one stands, in whatever order they arrive.
+    const std::uint64_t stamp = metadata_stamp(name);
+    if (stamp > origin.stamp) return Change{name.canonical(), 0};
+  }
+  if (const File old(::openat(path.data_fd, side.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+      old) {
     // The same stamp from two nodes, in the same millisecond, is settled by the text.
-    if (origin.id != 0) {
-      const std::uint64_t present_stamp = stamp_of(old.get());
-      if (present_stamp > origin.stamp) return Change{name.canonical(), 0};
-      if (present_stamp == origin.stamp) {
-        CAIRN_TRY(old_text, read_text(old.get(), side));
-        if (old_text >= canonical_metadata(text)) return Change{name.canonical(), 0};
-      }
+    if (origin.id != 0 && stamp_of(old.get()) == origin.stamp) {
+      CAIRN_TRY(old_text, read_text(old.get(), side));
+      if (old_text >= canonical_metadata(text)) return Change{name.canonical(), 0};
     }
     if (merge) {
       CAIRN_TRY(old_text, read_text(old.get(), side));
@@ -123,13 +139,20 @@ Result<Change> Store::set_metadata(const RemoteName& name, std::string_view text
   const std::uint64_t stamp = origin.id != 0 ? origin.stamp : clock_.now();
   clock_.observe(stamp);
 
-  CAIRN_TRY(file, unnamed(path));
-  if (::write(file.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()))
-    return fail(path, "write metadata of " + name.canonical(), errno == 0 ? ENOSPC : errno);
-  char stamp_text[32];
-  const auto end = std::to_chars(stamp_text, stamp_text + sizeof stamp_text, stamp, 16).ptr;
-  ::fsetxattr(file.get(), kXattr, stamp_text, static_cast<std::size_t>(end - stamp_text), 0);
-  CAIRN_RETURN_IF_ERROR(replace_under(path, file.get(), side));
+  if (content.empty()) {
+    const File data(::openat(path.data_fd, name.true_name().data(),
+                             O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    if (data) write_stamp(data.get(), kRemovedXattr, stamp);
+    if (::unlinkat(path.data_fd, side.c_str(), 0) != 0 && errno != ENOENT)
+      return fail(path, "unlink " + side, errno);
+    path.dirty = true;
+  } else {
+    CAIRN_TRY(file, unnamed(path));
+    if (::write(file.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()))
+      return fail(path, "write metadata of " + name.canonical(), errno == 0 ? ENOSPC : errno);
+    write_stamp(file.get(), kXattr, stamp);
+    CAIRN_RETURN_IF_ERROR(replace_under(path, file.get(), side));
+  }
 
   LogRecord record;
   record.kind = ChangeKind::set_meta;

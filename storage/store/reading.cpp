@@ -1,12 +1,12 @@
 // Opening stored files.
+#include "common/base/crc32.h"
+#include "storage/store/store.h"
+
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include "common/base/crc32.h"
-#include "storage/store/store.h"
 
 namespace cairn::storage {
 

@@ -1,15 +1,14 @@
 // New files: names, staging and publishing.
 #include "storage/store/store.h"
 
+#include "common/base/crc32.h"
+#include "common/base/text.h"
+
+#include <ctime>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-
-#include <ctime>
-
-#include "common/base/crc32.h"
-#include "common/base/text.h"
 
 namespace cairn::storage {
 
@@ -24,8 +23,7 @@ constexpr int kNameAttempts = 10;
 
 Status write_all(int fd, wire::View bytes, std::uint64_t offset) {
   while (!bytes.empty()) {
-    const ssize_t count =
-        ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    const ssize_t count = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (count < 0) {
       if (errno == EINTR) continue;
       return errno_error("write", errno);
@@ -121,8 +119,8 @@ Result<std::uint64_t> Store::log(LogRecord record, const Origin& origin) {
   return binlog_->append(record);
 }
 
-Result<Change> Store::log_new(Path& path, std::string name, std::uint64_t size,
-                              std::uint32_t crc32, std::uint32_t time) {
+Result<Change> Store::log_new(Path& path, std::string name, std::uint64_t size, std::uint32_t crc32,
+                              std::uint32_t time) {
   path.files.fetch_add(1, std::memory_order_relaxed);
   path.dirty = true;
   LogRecord record;
@@ -187,8 +185,8 @@ Result<Change> Store::publish(const NewFile& file, StagedFile staged) {
   const auto kind = file.appender ? FileKind::appender : FileKind::normal;
   const auto time = static_cast<std::uint32_t>(std::time(nullptr));
   for (int attempt = 0; attempt < kNameAttempts; ++attempt) {
-    std::string name = new_name(staged.store_path(), directory, kind, staged.size(),
-                                staged.crc32(), time, file.extension);
+    std::string name = new_name(staged.store_path(), directory, kind, staged.size(), staged.crc32(),
+                                time, file.extension);
     const Status linked = link_under(path, staged.fd(), name.substr(4));
     if (linked.code() == Errc::exists) continue;
     CAIRN_RETURN_IF_ERROR(linked);
@@ -226,8 +224,7 @@ Result<Change> Store::put(const RemoteName& name, StagedFile staged, const Origi
   }
   const timespec times[2] = {{static_cast<time_t>(mtime), 0}, {static_cast<time_t>(mtime), 0}};
   ::futimens(staged.fd(), times);
-  if (name.kind() == FileKind::slave)
-    ::fsetxattr(staged.fd(), kXattr, &stamp, sizeof stamp, 0);
+  if (name.kind() == FileKind::slave) ::fsetxattr(staged.fd(), kXattr, &stamp, sizeof stamp, 0);
   if (replace) {
     CAIRN_RETURN_IF_ERROR(replace_under(path, staged.fd(), true_name));
   } else {
@@ -255,7 +252,8 @@ Result<Change> Store::link(const RemoteName& source, const std::string& extensio
     return Error{Errc::invalid_argument, "a link to an appender file would grow with it"};
   CAIRN_TRY(opened, open_file(source));
   CAIRN_TRY(crc, content_crc32(source, false));
-  const auto time = origin.mtime != 0 ? origin.mtime : static_cast<std::uint32_t>(std::time(nullptr));
+  const auto time =
+      origin.mtime != 0 ? origin.mtime : static_cast<std::uint32_t>(std::time(nullptr));
   const std::uint64_t stamp = origin.id != 0 ? origin.stamp : clock_.now();
   clock_.observe(stamp);
   std::string linked_name;

@@ -5,14 +5,6 @@
 // the caller then waits for Binlog::commit() of the returned position before it answers.
 #pragma once
 
-#include <array>
-#include <atomic>
-#include <filesystem>
-#include <memory>
-#include <mutex>
-#include <string>
-#include <vector>
-
 #include "common/base/file_id.h"
 #include "common/base/result.h"
 #include "common/config/storage_config.h"
@@ -21,11 +13,19 @@
 #include "storage/store/hybrid_clock.h"
 #include "storage/store/tombstones.h"
 
+#include <array>
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
 namespace cairn::storage {
 
 // An open file descriptor.
 class File {
- public:
+public:
   File() = default;
   explicit File(int fd) : fd_(fd) {}
   File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
@@ -39,7 +39,7 @@ class File {
   explicit operator bool() const { return fd_ >= 0; }
   int release() { return std::exchange(fd_, -1); }
 
- private:
+private:
   int fd_ = -1;
 };
 
@@ -53,9 +53,10 @@ struct OpenedFile {
 // A file that is being written and that no reader sees. Its memory is one descriptor; the content
 // goes straight to disk.
 class StagedFile {
- public:
+public:
   StagedFile() = default;
-  StagedFile(std::uint8_t store_path, File file) : store_path_(store_path), file_(std::move(file)) {}
+  StagedFile(std::uint8_t store_path, File file)
+      : store_path_(store_path), file_(std::move(file)) {}
 
   // Appends. Errors: no_space, io_error.
   Status write(wire::View bytes);
@@ -65,7 +66,7 @@ class StagedFile {
   std::uint8_t store_path() const { return store_path_; }
   int fd() const { return file_.get(); }
 
- private:
+private:
   std::uint8_t store_path_ = 0;
   File file_;
   std::uint64_t size_ = 0;
@@ -97,17 +98,20 @@ struct Origin {
 struct PathStatus {
   std::filesystem::path root;
   wire::PathUsage usage;
-  bool readonly = false;       // by configuration
-  std::uint64_t files = 0;     // created here since start
-  std::string failure;         // why it is read_only or failed
-  std::size_t queued = 0;      // jobs waiting in its pool
+  bool readonly = false;   // by configuration
+  std::uint64_t files = 0; // created here since start
+  std::string failure;     // why it is read_only or failed
+  std::size_t queued = 0;  // jobs waiting in its pool
 };
 
 class Store {
- public:
+public:
   // Opens the store paths (creates `data/` where missing) and the tombstones; `config` outlives the
   // store. Errors: one line naming the path and what is wrong with it.
   static Result<std::unique_ptr<Store>> open(const config::StorageConfig& config);
+  // Whether open() would find its store paths there, writable, and used by no other daemon. Touches
+  // nothing. Errors: as open().
+  static Status check_paths(const config::StorageConfig& config);
   ~Store(); // finishes what is queued in the pools
 
   // Must be called once before any change; `binlog` outlives the store.
@@ -132,15 +136,15 @@ class Store {
   // For larger ones: an unnamed file on that path, then publish() gives it a new name.
   Result<StagedFile> stage(std::uint8_t store_path);
   Result<Change> publish(const NewFile& file, StagedFile staged);
-  // Gives a file that name: slave files (origin.id 0) and copies from peers. A name with a tombstone
-  // that is not older is not used again: exists. With `replace` a file of that name gives way.
-  // Errors: exists.
+  // Gives a file that name: slave files (origin.id 0) and copies from peers. A name with a
+  // tombstone that is not older is not used again: exists. With `replace` a file of that name gives
+  // way. Errors: exists.
   Result<Change> put(const RemoteName& name, StagedFile staged, const Origin& origin,
                      bool replace = false);
   Result<Change> put(const RemoteName& name, wire::View content, const Origin& origin,
                      bool replace = false);
-  // A second name for `source` (a hard link) with a name made from `extension`, or `name` when it is
-  // given (a copy from a peer). Errors: not_found, invalid_argument (an appender).
+  // A second name for `source` (a hard link) with a name made from `extension`, or `name` when it
+  // is given (a copy from a peer). Errors: not_found, invalid_argument (an appender).
   Result<Change> link(const RemoteName& source, const std::string& extension,
                       const RemoteName* name, const Origin& origin);
 
@@ -194,8 +198,13 @@ class Store {
   Status sync_files();
   // Removes the temporary files that a crash left. Blocks; before serving.
   void sweep();
+  // After a crash: what was written last may lack its record, or be written half. A whole file
+  // without a record is logged anew, so that the peers get it too; one that is not what its name
+  // says was never acknowledged and goes. Blocks; before serving, once the node has its ID. Answers
+  // how many were logged. Errors: io_error.
+  Result<std::uint64_t> recover_after_crash();
 
- private:
+private:
   struct Path {
     std::filesystem::path root;
     int data_fd = -1; // of root/data
@@ -241,6 +250,7 @@ class Store {
   Result<File> open_appender(const RemoteName& name) const;
   Result<Change> write_range(const RemoteName& name, std::optional<std::uint64_t> offset,
                              wire::View content, const StagedFile* staged);
+  Result<bool> recover_file(Path& path, std::uint8_t index, const std::string& true_name);
   Result<OpenedFile> finish_open(const RemoteName& name, File file) const;
 
   const config::StorageConfig& config_;
@@ -254,8 +264,8 @@ class Store {
   mutable std::array<std::mutex, 256> locks_;
 };
 
-// FastDFS metadata text in canonical form: records sorted by name, names cut to 64 and values to 256
-// bytes, records without separator dropped, later ones winning. With `base` the union of both.
+// FastDFS metadata text in canonical form: records sorted by name, names cut to 64 and values to
+// 256 bytes, records without separator dropped, later ones winning. With `base` the union of both.
 std::string canonical_metadata(std::string_view text, std::string_view base = {});
 
 } // namespace cairn::storage

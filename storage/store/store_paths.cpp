@@ -1,14 +1,15 @@
 // Store paths: opening, choosing, free space, failures, and what a crash leaves behind.
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
+#include "common/base/text.h"
+#include "storage/store/store.h"
 
 #include <spdlog/spdlog.h>
 
-#include "common/base/text.h"
-#include "storage/store/store.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 namespace cairn::storage {
 
@@ -19,6 +20,14 @@ namespace {
 // Home of files without a name yet (O_TMPFILE) and of the name a replacing file has for a moment;
 // the nginx samples deny dot-directories.
 constexpr const char* kTemporary = ".tmp";
+
+// Two daemons on one store path would not see each other's changes. The lock ends with its
+// descriptor.
+Status lock_directory(int fd, const fs::path& root) {
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return Status();
+  return Error{Errc::busy,
+               "store path " + root.string() + " is in use by another storage node already"};
+}
 
 std::uint64_t to_bytes(unsigned long blocks, const struct statvfs& info) {
   return static_cast<std::uint64_t>(blocks) * info.f_frsize;
@@ -35,7 +44,26 @@ Store::~Store() {
   }
 }
 
+Status Store::check_paths(const config::StorageConfig& config) {
+  for (const auto& wanted : config.store_paths) {
+    std::error_code error;
+    if (!fs::is_directory(wanted.path, error))
+      return Error{Errc::not_found, "store path " + wanted.path.string() +
+                                        " is not a directory; create it or mount its disk"};
+    const fs::path data = wanted.path / "data";
+    const bool made = fs::exists(data, error);
+    if (!wanted.readonly && ::access((made ? data : wanted.path).c_str(), W_OK | X_OK) != 0)
+      return Error{Errc::denied, "store path " + wanted.path.string() + " cannot be written to"};
+    if (!made) continue;
+    const File fd(::open(data.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd) return errno_error("open " + data.string(), errno);
+    CAIRN_RETURN_IF_ERROR(lock_directory(fd.get(), wanted.path));
+  }
+  return Status();
+}
+
 Result<std::unique_ptr<Store>> Store::open(const config::StorageConfig& config) {
+  CAIRN_RETURN_IF_ERROR(check_paths(config));
   std::unique_ptr<Store> store(new Store(config));
   for (const auto& wanted : config.store_paths) {
     auto path = std::make_unique<Path>();
@@ -43,17 +71,13 @@ Result<std::unique_ptr<Store>> Store::open(const config::StorageConfig& config) 
     path->readonly = wanted.readonly;
     const fs::path data = wanted.path / "data";
     std::error_code error;
-    if (!fs::is_directory(wanted.path, error))
-      return Error{Errc::not_found, "store path " + wanted.path.string() +
-                                        " is not a directory; create it or mount its disk"};
     fs::create_directories(data / kTemporary, error);
     if (error)
       return Error{Errc::denied, "store path " + wanted.path.string() +
                                      " cannot be written to: " + error.message()};
     path->data_fd = ::open(data.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (path->data_fd < 0) return errno_error("open " + data.string(), errno);
-    if (!wanted.readonly && ::faccessat(path->data_fd, kTemporary, W_OK, 0) != 0)
-      return Error{Errc::denied, "store path " + wanted.path.string() + " cannot be written to"};
+    CAIRN_RETURN_IF_ERROR(lock_directory(path->data_fd, wanted.path));
     if (!wanted.readonly) {
       const File probe(::openat(path->data_fd, kTemporary, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
       if (!probe)
@@ -61,8 +85,8 @@ Result<std::unique_ptr<Store>> Store::open(const config::StorageConfig& config) 
                      "the file system of store path " + wanted.path.string() +
                          " has no unnamed files (O_TMPFILE); use ext4, xfs or btrfs"};
     }
-    // Names stay well spread over restarts without a counter on disk: an empty path begins in 00/00,
-    // others at a random directory.
+    // Names stay well spread over restarts without a counter on disk: an empty path begins in
+    // 00/00, others at a random directory.
     if (fs::exists(data / "00", error))
       path->directory_turn = random_u64() % 65536 * config.file_distribute_rotate_count;
     const std::size_t index = store->paths_.size();
@@ -84,10 +108,9 @@ Status Store::check(const RemoteName& name) const {
 
 bool Store::has_room(const Path& path, std::uint64_t size) const {
   if (path.readonly || path.state != static_cast<std::uint8_t>(wire::PathState::ok)) return false;
-  const std::uint64_t reserved =
-      config_.reserved_storage_space.is_percent
-          ? config_.reserved_storage_space.of(path.total_bytes)
-          : config_.reserved_storage_space.bytes / paths_.size();
+  const std::uint64_t reserved = config_.reserved_storage_space.is_percent
+                                     ? config_.reserved_storage_space.of(path.total_bytes)
+                                     : config_.reserved_storage_space.bytes / paths_.size();
   const std::uint64_t free = path.free_bytes;
   // Inodes keep a reserve too: a file system without free ones cannot even rotate its log.
   const bool inodes = path.total_inodes == 0 || path.free_inodes > 1000;

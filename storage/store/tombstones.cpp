@@ -1,11 +1,11 @@
 // Tombstones in LevelDB.
 #include "storage/store/tombstones.h"
 
+#include "common/wire/codec.h"
+
 #include <leveldb/db.h>
 #include <leveldb/filter_policy.h>
 #include <leveldb/write_batch.h>
-
-#include "common/wire/codec.h"
 
 namespace cairn::storage {
 

@@ -2,13 +2,13 @@
 // name -> stamp, origin, time.
 #pragma once
 
+#include "common/base/result.h"
+
 #include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-
-#include "common/base/result.h"
 
 namespace leveldb {
 class DB;
@@ -24,7 +24,7 @@ struct Tombstone {
 
 // Thread-safe; every call may block on the disk.
 class Tombstones {
- public:
+public:
   // `synced`: each put is on stable storage when it returns. Errors: io_error, corrupt.
   static Result<std::unique_ptr<Tombstones>> open(const std::filesystem::path& directory,
                                                   bool synced);
@@ -42,7 +42,7 @@ class Tombstones {
   // Removes those older than `before` (unix seconds); answers how many.
   Result<std::uint64_t> prune(std::uint32_t before);
 
- private:
+private:
   Tombstones(std::unique_ptr<leveldb::DB> db, bool synced);
 
   std::unique_ptr<leveldb::DB> db_;

@@ -39,7 +39,9 @@ Error database_error(const std::filesystem::path& directory, const leveldb::Stat
                directory.string() + ": " + status.ToString()};
 }
 
-bool is_metadata(std::string_view leaf) { return leaf.ends_with("-m"); }
+bool is_metadata(std::string_view leaf) {
+  return leaf.ends_with("-m");
+}
 
 bool is_hex(const std::string& text) {
   return text.size() == 2 && text.find_first_not_of("0123456789ABCDEF") == std::string::npos;
@@ -103,7 +105,9 @@ Result<std::unique_ptr<Catalogue>> Catalogue::open(const std::filesystem::path& 
 
 Catalogue::Catalogue(Store& store, Binlog& binlog) : store_(store), binlog_(binlog) {}
 
-Catalogue::~Catalogue() { stop(); }
+Catalogue::~Catalogue() {
+  stop();
+}
 
 // Opens a database and reads its state; `fresh`: after removing what is there.
 Status Catalogue::open_part(Part& part, bool fresh) {
@@ -191,7 +195,8 @@ Status Catalogue::follow() {
   std::uint64_t from = parts_.empty() ? 0 : parts_.front().state.position;
   for (const Part& part : parts_) from = std::min(from, part.state.position);
   // A log that begins to count anew was lost with its directory.
-  if (from > binlog_.end_seq()) return Error{Errc::not_found, "the binlog ends before the catalogue"};
+  if (from > binlog_.end_seq())
+    return Error{Errc::not_found, "the binlog ends before the catalogue"};
   if (from < position_.load()) from = position_.load();
   publish(from);
 
@@ -307,8 +312,8 @@ Status Catalogue::walk(std::size_t index) {
         const std::lock_guard lock(mutex_);
         if (stopping_) return Error{Errc::unavailable, "stopping"};
       }
-      const std::string directory = prefix + high->path().filename().string() + "/" +
-                                    low->path().filename().string() + "/";
+      const std::string directory =
+          prefix + high->path().filename().string() + "/" + low->path().filename().string() + "/";
       for (std::filesystem::directory_iterator leaf(low->path(), ignored); !ignored && leaf != end;
            leaf.increment(ignored)) {
         const std::string text = leaf->path().filename().string();
@@ -382,8 +387,8 @@ Status Catalogue::apply(const LogRecord& record, Batch& batch) {
       after->summary.name = name;
       after->summary.stamp = record.stamp;
       content_changed(*after);
-      // A rename takes the metadata along, but for a received one, which the owner's metadata follows;
-      // else what the name had stays.
+      // A rename takes the metadata along, but for a received one, which the owner's metadata
+      // follows; else what the name had stays.
       std::optional<CatalogueRow> had = before;
       if (const auto former = parse_remote_name(record.extra);
           record.kind == ChangeKind::rename && former && former->store_path() == index) {

@@ -4,6 +4,12 @@
 // when it is missing, damaged, or the log no longer holds what follows its position.
 #pragma once
 
+#include "common/base/file_id.h"
+#include "common/base/result.h"
+#include "common/wire/native.h"
+#include "storage/binlog/binlog.h"
+#include "storage/store/store.h"
+
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -16,12 +22,6 @@
 #include <string>
 #include <thread>
 #include <vector>
-
-#include "common/base/file_id.h"
-#include "common/base/result.h"
-#include "common/wire/native.h"
-#include "storage/binlog/binlog.h"
-#include "storage/store/store.h"
 
 namespace leveldb {
 class DB;
@@ -44,7 +44,7 @@ struct CatalogueRow {
 };
 
 class Catalogue {
- public:
+public:
   // Opens or creates the catalogue in `directory` for the store paths with these roots. What is
   // damaged is thrown away. `store` and `binlog` outlive it. Errors: io_error, no_space.
   static Result<std::unique_ptr<Catalogue>> open(const std::filesystem::path& directory,
@@ -65,8 +65,8 @@ class Catalogue {
   // Files it knows. Any thread.
   std::uint64_t count() const { return count_.load(); }
 
-  // Waits until is_ready() and position() >= seq; false when the time is over first. Any thread that
-  // may block.
+  // Waits until is_ready() and position() >= seq; false when the time is over first. Any thread
+  // that may block.
   bool wait_for(std::uint64_t seq, std::chrono::milliseconds timeout);
 
   // Up to `limit` rows with names greater than `after`, in name order over all store paths. Reads
@@ -77,7 +77,7 @@ class Catalogue {
   // The row of one file; nullopt: none. Any thread that may block. Errors: io_error.
   Result<std::optional<CatalogueRow>> find(const std::string& name) const;
 
- private:
+private:
   struct State;
   struct Part;
   struct Batch;
@@ -103,7 +103,7 @@ class Catalogue {
   std::atomic<std::uint64_t> kept_position_{0};
   std::atomic<std::uint64_t> count_{0};
 
-  std::mutex mutex_; // guards woken_ and stopping_
+  std::mutex mutex_;              // guards woken_ and stopping_
   std::condition_variable wake_;  // for the thread
   std::condition_variable moved_; // for wait_for()
   bool woken_ = false;

@@ -1,12 +1,11 @@
 // Reads changes and turns them into operations.
 #include "storage/sync/change_source.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace cairn::storage {
 
@@ -34,8 +33,8 @@ std::uint32_t unix_seconds() {
 Result<std::size_t> read_at(int fd, std::uint64_t offset, std::span<std::byte> out) {
   std::size_t done = 0;
   while (done < out.size()) {
-    const ssize_t count = ::pread(fd, out.data() + done, out.size() - done,
-                                  static_cast<off_t>(offset + done));
+    const ssize_t count =
+        ::pread(fd, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return errno_error("read", errno);
     if (count == 0) break;
@@ -222,8 +221,8 @@ Status ChangeSource::step_bring_up(Outgoing& out) {
 
 Status ChangeSource::step_tombstones(Outgoing&) {
   std::size_t seen = 0;
-  CAIRN_RETURN_IF_ERROR(store_.tombstones().scan(
-      after_, [&](const std::string& name, const Tombstone& tombstone) {
+  CAIRN_RETURN_IF_ERROR(
+      store_.tombstones().scan(after_, [&](const std::string& name, const Tombstone& tombstone) {
         after_ = name;
         if (lists_for(tombstone.origin_id, group_.own_id, peer_id_, group_.members)) {
           SentOp op;

@@ -1,22 +1,16 @@
-// What a peer is sent, in order: the log's changes with their content as it is now, and before them,
-// for a new peer, everything the catalogue holds. Blocks on the disk; one thread at a time. Knows
-// nothing of connections: what may be sent when is SenderState's.
+// What a peer is sent, in order: the log's changes with their content as it is now, and before
+// them, for a new peer, everything the catalogue holds. Blocks on the disk; one thread at a time.
+// Knows nothing of connections: what may be sent when is SenderState's.
 //
 // A bring-up goes through four steps:
 //
 //   tombstones   what was deleted here (and by nodes that are gone) must not live on at the peer
 //   listing      the catalogue's files in pages of sync_have; what is wanted follows
-//   replay       records kept in the log that the listing does not cover: metadata set here on files
+//   replay       records kept in the log that the listing does not cover: metadata set here on
+//   files
 //                that other nodes list (they may have listed them before our change reached them)
 //   done         sync_done with the log's end as it was at the start; the tail follows
 #pragma once
-
-#include <cstdint>
-#include <deque>
-#include <memory>
-#include <optional>
-#include <string>
-#include <vector>
 
 #include "common/base/crc32.h"
 #include "common/wire/native.h"
@@ -25,6 +19,13 @@
 #include "storage/sync/catalogue.h"
 #include "storage/sync/rules.h"
 #include "storage/sync/sender_state.h"
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace cairn::storage {
 
@@ -56,7 +57,7 @@ struct BringUpProgress {
 };
 
 class ChangeSource {
- public:
+public:
   ChangeSource(Store& store, Binlog& binlog, Catalogue& catalogue);
 
   // The log's changes after `seq`. Answers the position with its totals. Errors: not_found (the log
@@ -67,8 +68,8 @@ class ChangeSource {
 
   // The next thing to send under `plan`; `nothing`: wait for Binlog::on_commit() or a retry. After
   // `have` wanted() follows before the next call; `done` is to be sent when nothing is in flight,
-  // and accepted() says that the peer took it. Errors: not_found (the log was pruned under us: bring
-  // up), unavailable (the catalogue is not ready), io_error.
+  // and accepted() says that the peer took it. Errors: not_found (the log was pruned under us:
+  // bring up), unavailable (the catalogue is not ready), io_error.
   Result<Outgoing> next(const SendPlan& plan);
   // The peer's answer to the last `have`. Errors: invalid_argument.
   Status wanted(const wire::SyncHaveReply& reply);
@@ -80,7 +81,7 @@ class ChangeSource {
   // When the first change after `position` was made (milliseconds), 0: there is none.
   UnixMs oldest_after(std::uint64_t seq) const;
 
- private:
+private:
   enum class Step : std::uint8_t { tombstones, listing, replay, done, tail };
   // A file (or range of one) that is sent in several pieces, possibly over several batches.
   struct Pieces {
@@ -116,10 +117,10 @@ class ChangeSource {
   Catalogue& catalogue_;
   Step step_ = Step::tail;
   std::unique_ptr<BinlogReader> reader_;
-  LogPosition through_; // everything up to here is in what next() has given
+  LogPosition through_;             // everything up to here is in what next() has given
   std::optional<Error> held_error_; // for the next call of next()
   std::optional<Pieces> pieces_;
-  LogPosition pieces_through_; // through_ once the pieces are all sent
+  LogPosition pieces_through_;  // through_ once the pieces are all sent
   std::uint32_t last_time_ = 0; // of the last record passed, unix seconds
 
   GroupSnapshot group_;

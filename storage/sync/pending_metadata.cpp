@@ -39,8 +39,7 @@ Result<std::unique_ptr<PendingMetadata>> PendingMetadata::open(
     status = leveldb::DB::Open(options, directory.string(), &db);
   }
   if (!status.ok()) return database_error(status);
-  std::unique_ptr<PendingMetadata> pending(
-      new PendingMetadata(std::unique_ptr<leveldb::DB>(db)));
+  std::unique_ptr<PendingMetadata> pending(new PendingMetadata(std::unique_ptr<leveldb::DB>(db)));
   const std::unique_ptr<leveldb::Iterator> at(db->NewIterator({}));
   for (at->SeekToFirst(); at->Valid(); at->Next()) ++pending->count_;
   return pending;
@@ -62,8 +61,7 @@ Status PendingMetadata::put(const std::string& name, const Entry& entry) {
   if (had && (*before)->stamp >= entry.stamp) return {};
   const wire::Bytes value = wire::encode(entry);
   const auto status = db_->Put(
-      synced(), name,
-      leveldb::Slice(reinterpret_cast<const char*>(value.data()), value.size()));
+      synced(), name, leveldb::Slice(reinterpret_cast<const char*>(value.data()), value.size()));
   if (!status.ok()) return database_error(status);
   if (!had) ++count_;
   return {};
@@ -85,8 +83,8 @@ Status PendingMetadata::prune(std::uint32_t before) {
   std::uint64_t count = 0;
   const std::unique_ptr<leveldb::Iterator> at(db_->NewIterator({}));
   for (at->SeekToFirst(); at->Valid(); at->Next()) {
-    const auto entry = wire::decode_lenient<Entry>(
-        wire::as_view({at->value().data(), at->value().size()}));
+    const auto entry =
+        wire::decode_lenient<Entry>(wire::as_view({at->value().data(), at->value().size()}));
     if (entry && entry->time >= before) continue;
     removals.Delete(at->key());
     ++count;

@@ -2,6 +2,9 @@
 // file. One LevelDB in base_path/data/sync/pending, name -> stamp, origin, text; normally empty.
 #pragma once
 
+#include "common/base/result.h"
+#include "common/wire/native.h"
+
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
@@ -9,9 +12,6 @@
 #include <mutex>
 #include <optional>
 #include <string>
-
-#include "common/base/result.h"
-#include "common/wire/native.h"
 
 namespace leveldb {
 class DB;
@@ -21,7 +21,7 @@ namespace cairn::storage {
 
 // Thread-safe; every call may block on the disk.
 class PendingMetadata {
- public:
+public:
   struct Entry {
     std::uint64_t stamp = 0;
     std::uint32_t origin_id = 0;
@@ -50,7 +50,7 @@ class PendingMetadata {
   // Removes those older than `before` (unix seconds).
   Status prune(std::uint32_t before);
 
- private:
+private:
   explicit PendingMetadata(std::unique_ptr<leveldb::DB> db);
 
   mutable std::mutex mutex_; // makes put() and erase() whole

@@ -209,9 +209,8 @@ Result<std::uint64_t> SyncReceiver::apply_one(std::uint32_t source_id, std::uint
     case wire::SyncKind::put:
       return apply_put(source_id, stream, name, op);
     case wire::SyncKind::range: {
-      auto result = position_of(store_.apply_range(name, op.offset, op.content, op.total_size,
-                                                   origin),
-                                false);
+      auto result = position_of(
+          store_.apply_range(name, op.offset, op.content, op.total_size, origin), false);
       if (result.code() != Errc::not_found) return result;
       CAIRN_TRY(deleted, is_deleted(name, op.stamp));
       if (deleted) return std::uint64_t{0};
@@ -336,8 +335,8 @@ void SyncReceiver::drop_staged_before(std::uint32_t source_id, std::uint64_t str
 }
 
 Result<std::uint64_t> SyncReceiver::apply_metadata(const RemoteName& name, const wire::SyncOp& op) {
-  auto result = position_of(
-      store_.set_metadata(name, wire::as_text(op.content), false, origin_of(op)), true);
+  auto result =
+      position_of(store_.set_metadata(name, wire::as_text(op.content), false, origin_of(op)), true);
   if (result.code() != Errc::not_found) return result;
   CAIRN_TRY(tombstone, store_.tombstones().find(name.canonical()));
   if (tombstone && tombstone_wins(name.kind(), tombstone->stamp, op.stamp)) return std::uint64_t{0};
@@ -387,8 +386,7 @@ char SyncReceiver::wants(std::uint32_t source_id, const wire::FileSummary& file)
   return file.meta_stamp > store_.metadata_stamp(*name) ? 'm' : '0';
 }
 
-Task<Result<wire::SyncHaveReply>> SyncReceiver::have(std::uint32_t source_id,
-                                                     wire::SyncHave have) {
+Task<Result<wire::SyncHaveReply>> SyncReceiver::have(std::uint32_t source_id, wire::SyncHave have) {
   {
     const std::lock_guard lock(mutex_);
     if (auto checked = state_.check(source_id, have.stream); !checked)

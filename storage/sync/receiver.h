@@ -2,6 +2,14 @@
 // handlers of the native commands 180 to 183 call it, one function each; any I/O thread.
 #pragma once
 
+#include "common/base/file_id.h"
+#include "common/net/task.h"
+#include "common/wire/native.h"
+#include "storage/binlog/binlog.h"
+#include "storage/store/store.h"
+#include "storage/sync/pending_metadata.h"
+#include "storage/sync/receiver_state.h"
+
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
@@ -12,14 +20,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "common/base/file_id.h"
-#include "common/net/task.h"
-#include "common/wire/native.h"
-#include "storage/binlog/binlog.h"
-#include "storage/store/store.h"
-#include "storage/sync/pending_metadata.h"
-#include "storage/sync/receiver_state.h"
 
 namespace cairn::storage {
 
@@ -42,7 +42,7 @@ struct ReceiverCounters {
 };
 
 class SyncReceiver {
- public:
+public:
   // Reads the positions and the waiting metadata below `directory` (base_path/data/sync; created).
   // A damaged positions file counts as none: every source brings this node up again. `store` and
   // `binlog` outlive it. Errors: io_error.
@@ -76,7 +76,7 @@ class SyncReceiver {
     return {operations_.load(), failures_.load(), bytes_.load()};
   }
 
- private:
+private:
   struct Staged {
     StagedFile file;
     std::uint64_t stream = 0;
@@ -86,7 +86,9 @@ class SyncReceiver {
 
   SyncReceiver(std::filesystem::path directory, Store& store, Binlog& binlog,
                ReceiverOptions options)
-      : directory_(std::move(directory)), store_(store), binlog_(binlog),
+      : directory_(std::move(directory)),
+        store_(store),
+        binlog_(binlog),
         options_(std::move(options)) {}
 
   Result<std::uint64_t> apply_one(std::uint32_t source_id, std::uint64_t stream,

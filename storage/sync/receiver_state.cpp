@@ -20,7 +20,8 @@ Result<wire::SyncHelloReply> ReceiverState::hello(const wire::SyncHello& hello) 
   if (source.busy) return Error{Errc::busy, "a batch of the former stream is being applied"};
 
   if (source.position.source_uuid != hello.source_uuid || source.position.log_id != hello.log_id) {
-    // Another node took the number, or the node lost its log: its positions are about other records.
+    // Another node took the number, or the node lost its log: its positions are about other
+    // records.
     if (source.known) ++changes_;
     source.known = false;
     source.position = AppliedPosition{};
@@ -49,7 +50,8 @@ Status ReceiverState::begin(std::uint32_t source_id, std::uint64_t stream, std::
   // A repeated or lost batch cannot happen on one connection; if it does, nothing can be said about
   // the order any more.
   if (source.busy || number != source.last_number + 1)
-    return Error{Errc::closed, "batch " + std::to_string(number) + " is not the next of its stream"};
+    return Error{Errc::closed,
+                 "batch " + std::to_string(number) + " is not the next of its stream"};
   source.busy = true;
   source.last_number = number;
   return {};

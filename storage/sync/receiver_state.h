@@ -2,13 +2,13 @@
 // disk, no sockets, no locks: SyncReceiver brings those.
 #pragma once
 
+#include "common/base/result.h"
+#include "common/wire/native.h"
+
 #include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
-
-#include "common/base/result.h"
-#include "common/wire/native.h"
 
 namespace cairn::storage {
 
@@ -35,7 +35,7 @@ struct AppliedPositions {
 };
 
 class ReceiverState {
- public:
+public:
   // Takes what was on disk; nothing of it is in use yet.
   void restore(const AppliedPositions& positions);
 
@@ -63,7 +63,7 @@ class ReceiverState {
   // Counts changes of positions(); equal numbers: nothing new to write.
   std::uint64_t changes() const { return changes_; }
 
- private:
+private:
   struct Source {
     AppliedPosition position;
     bool known = false; // position means something: this log has brought us up

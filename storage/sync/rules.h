@@ -1,13 +1,13 @@
-// The rules of sync that need no state: who lists a file to a new member, whether a deleted name may
-// come back, whose copy replaces another.
+// The rules of sync that need no state: who lists a file to a new member, whether a deleted name
+// may come back, whose copy replaces another.
 #pragma once
+
+#include "common/base/file_id.h"
 
 #include <cstdint>
 #include <functional>
 #include <span>
 #include <vector>
-
-#include "common/base/file_id.h"
 
 namespace cairn::storage {
 

@@ -32,7 +32,9 @@ UnixMs unix_ms() {
                                  .count());
 }
 
-std::uint8_t number_of(wire::NativeCommand command) { return static_cast<std::uint8_t>(command); }
+std::uint8_t number_of(wire::NativeCommand command) {
+  return static_cast<std::uint8_t>(command);
+}
 
 } // namespace
 
@@ -58,7 +60,9 @@ Sender::Sender(asio::io_context& context, Store& store, Binlog& binlog, Catalogu
   show();
 }
 
-void Sender::start() { spawn(context_.get_executor(), run(), "storage.sync.sender"); }
+void Sender::start() {
+  spawn(context_.get_executor(), run(), "storage.sync.sender");
+}
 
 void Sender::wake() {
   woken_ = true;
@@ -122,7 +126,9 @@ wire::PeerSync Sender::report() const {
   report.phase = shown.phase;
   report.brought_up = shown.brought_up;
   report.acked_seq = shown.position.seq;
-  const auto behind = [](std::uint64_t now, std::uint64_t then) { return now > then ? now - then : 0; };
+  const auto behind = [](std::uint64_t now, std::uint64_t then) {
+    return now > then ? now - then : 0;
+  };
   report.backlog_files = behind(binlog_.own_files(), shown.position.own_files) + shown.retries;
   report.backlog_bytes = behind(binlog_.own_bytes(), shown.position.own_bytes);
   if (report.backlog_files != 0 && shown.oldest_missing != 0)

@@ -2,6 +2,13 @@
 // ChangeSource reads; here bytes are carried between them and the socket.
 #pragma once
 
+#include "common/net/disk_pool.h"
+#include "common/net/frame_client.h"
+#include "common/net/task.h"
+#include "storage/sync/change_source.h"
+#include "storage/sync/sender_state.h"
+#include "storage/sync/token_bucket.h"
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
@@ -15,13 +22,6 @@
 #include <mutex>
 #include <string>
 
-#include "common/net/disk_pool.h"
-#include "common/net/frame_client.h"
-#include "common/net/task.h"
-#include "storage/sync/change_source.h"
-#include "storage/sync/sender_state.h"
-#include "storage/sync/token_bucket.h"
-
 namespace cairn::storage {
 
 struct SenderOptions {
@@ -31,14 +31,14 @@ struct SenderOptions {
   SenderLimits limits;
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds io_timeout{60'000};
-  std::uint64_t bring_up_rate = 0;    // bytes per second, 0: no limit
+  std::uint64_t bring_up_rate = 0; // bytes per second, 0: no limit
   std::filesystem::path cursor_file;
   std::function<GroupSnapshot()> group_now;
-  std::function<void()> changed;      // the peer's phase is another one; called on the I/O thread
+  std::function<void()> changed; // the peer's phase is another one; called on the I/O thread
 };
 
 class Sender {
- public:
+public:
   // `context` is run by one thread. Reads the cursor file (blocks). What is borrowed outlives it.
   Sender(asio::io_context& context, Store& store, Binlog& binlog, Catalogue& catalogue,
          wire::NodeView peer, SenderOptions options);
@@ -66,7 +66,7 @@ class Sender {
   std::optional<std::uint64_t> keep_after() const;
   std::size_t dead_letters() const;
 
- private:
+private:
   enum class Awaited : std::uint8_t { batch, have, done };
   // What others may see, copied after each step.
   struct Shown {

@@ -144,7 +144,9 @@ void SenderState::add_retry(const SentOp& op, Errc code, UnixMs now) {
   if (item.attempts == kQuickAttempts) new_dead_letters_.push_back(item);
 }
 
-void SenderState::failed_here(const SentOp& op, Errc code, UnixMs now) { add_retry(op, code, now); }
+void SenderState::failed_here(const SentOp& op, Errc code, UnixMs now) {
+  add_retry(op, code, now);
+}
 
 void SenderState::resolved(std::uint64_t retry_id) {
   if (retries_.erase(retry_id) > 0) ++changes_;

@@ -3,16 +3,16 @@
 // milliseconds since the epoch.
 #pragma once
 
+#include "common/base/result.h"
+#include "common/wire/native.h"
+#include "storage/binlog/record.h"
+
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "common/base/result.h"
-#include "common/wire/native.h"
-#include "storage/binlog/record.h"
 
 namespace cairn::storage {
 
@@ -96,7 +96,7 @@ struct SendPlan {
 };
 
 class SenderState {
- public:
+public:
   SenderState(SenderLimits limits, std::string peer_uuid, std::string log_id);
 
   // Takes the cursor file of this peer; one of another peer or log is ignored.
@@ -157,7 +157,7 @@ class SenderState {
   // Milliseconds until the next try after `attempts` failures.
   static UnixMs back_off(std::uint32_t attempts);
 
- private:
+private:
   void add_retry(const SentOp& op, Errc code, UnixMs now);
 
   const SenderLimits limits_;

@@ -5,11 +5,10 @@
 #include "common/wire/codec.h"
 #include "storage/store/store.h"
 
+#include <cerrno>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cerrno>
 
 namespace cairn::storage {
 

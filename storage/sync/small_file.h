@@ -4,10 +4,10 @@
 //   u32 crc32 of the rest | the rest      big-endian
 #pragma once
 
-#include <filesystem>
-
 #include "common/base/result.h"
 #include "common/wire/bytes.h"
+
+#include <filesystem>
 
 namespace cairn::storage {
 

@@ -72,7 +72,9 @@ Result<std::unique_ptr<SyncService>> SyncService::open(const config::StorageConf
   return service;
 }
 
-SyncService::~SyncService() { stop(); }
+SyncService::~SyncService() {
+  stop();
+}
 
 // The identity of the binlog lies beside its segments: who deletes them deletes it, and peers learn
 // that positions count anew.

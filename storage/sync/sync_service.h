@@ -2,16 +2,6 @@
 // what is done to them every second.
 #pragma once
 
-#include <atomic>
-#include <cstdint>
-#include <filesystem>
-#include <functional>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <string>
-#include <vector>
-
 #include "common/base/metrics_text.h"
 #include "common/config/storage_config.h"
 #include "common/net/disk_pool.h"
@@ -23,12 +13,22 @@
 #include "storage/sync/receiver.h"
 #include "storage/sync/sender.h"
 
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
 namespace cairn::storage {
 
 class SyncService {
- public:
-  // Opens the receiver and the catalogue below base_path/data. What is borrowed outlives it. Errors:
-  // io_error, no_space.
+public:
+  // Opens the receiver and the catalogue below base_path/data. What is borrowed outlives it.
+  // Errors: io_error, no_space.
   static Result<std::unique_ptr<SyncService>> open(const config::StorageConfig& config,
                                                    const std::string& uuid, Store& store,
                                                    Binlog& binlog, Peers& peers);
@@ -61,7 +61,7 @@ class SyncService {
   // through, and what came in.
   void write_metrics(MetricsText& out) const;
 
- private:
+private:
   // Lets callbacks of the binlog and of Peers find out that the service has stopped.
   struct Waker {
     std::mutex mutex;               // guards service

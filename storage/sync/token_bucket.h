@@ -7,7 +7,7 @@
 namespace cairn::storage {
 
 class TokenBucket {
- public:
+public:
   using Time = std::chrono::steady_clock::time_point;
 
   // `bytes_per_second` 0: no limit. A second's worth may go at once after a pause.
@@ -17,7 +17,7 @@ class TokenBucket {
   // how long the caller must wait before the next take().
   std::chrono::milliseconds take(std::uint64_t bytes, Time now);
 
- private:
+private:
   const std::uint64_t rate_;
   double tokens_ = 0;
   bool started_ = false;

@@ -522,19 +522,6 @@ class WideAddressTest(TrackerConfigTest):
         self.assertIn(b"response_ip_addr_size=46\n", raw)
         self.assertLess(len(raw), 1024)
 
-    def test_61_file_info_has_70_bytes(self):
-        """The storage learns the width from its tracker."""
-        file_id = self.cluster.upload(b"hello\n", "txt")
-
-        def wide():
-            with self.cluster.to(self.cluster.storage) as storage:
-                body = storage.call(fastdfs.QUERY_FILE_INFO, fastdfs.named(file_id))
-            return body if len(body) == 70 else None
-
-        info = fastdfs.read_info(wait_until("a file info of 70 bytes", wide), 46)
-        self.assertEqual((info.size, info.crc, info.source),
-                         (6, fastdfs.crc32(b"hello\n"), self.cluster.storage.addr))
-
 
 class StatVersionTest(TrackerConfigTest):
     """compat_stat_version: the sizes that old clients want."""

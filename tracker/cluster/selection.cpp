@@ -233,7 +233,7 @@ Result<const Node*> Selection::for_fetch(const ClusterState& cluster, std::strin
   const std::string_view last = last_of(last_read_, group);
   const Node* chosen = nullptr;
   if (is_normal(name)) {
-    CAIRN_TRY(eligible, for_fetch_all(cluster, group, name, now_s));
+    CAIRN_TRY(eligible, eligible_for_fetch(cluster, group, name, now_s));
     chosen = next_after(eligible, last, [](const Node&) { return true; });
   } else {
     chosen = next_after(nodes, last, [](const Node&) { return true; });
@@ -242,10 +242,10 @@ Result<const Node*> Selection::for_fetch(const ClusterState& cluster, std::strin
   return chosen;
 }
 
-Result<std::vector<const Node*>> Selection::for_fetch_all(const ClusterState& cluster,
-                                                          std::string_view group,
-                                                          const RemoteName& name,
-                                                          std::uint64_t now_s) {
+Result<std::vector<const Node*>> Selection::eligible_for_fetch(const ClusterState& cluster,
+                                                               std::string_view group,
+                                                               const RemoteName& name,
+                                                               std::uint64_t now_s) {
   const std::vector<const Node*> nodes = readable(cluster, group);
   if (nodes.empty()) return Error{Errc::not_found, "nobody can be read in " + std::string(group)};
   const Node* source = source_of(cluster, group, name);
@@ -266,6 +266,16 @@ Result<std::vector<const Node*>> Selection::for_fetch_all(const ClusterState& cl
   // Nobody has it for certain: whom the round robin comes to next asks the others.
   const auto next = next_after(nodes, last_of(last_read_, group), [](const Node&) { return true; });
   return std::vector<const Node*>{next};
+}
+
+Result<std::vector<const Node*>> Selection::for_fetch_all(const ClusterState& cluster,
+                                                          std::string_view group,
+                                                          const RemoteName& name,
+                                                          std::uint64_t now_s) {
+  CAIRN_TRY(chosen, eligible_for_fetch(cluster, group, name, now_s));
+  for (const Node* node : readable(cluster, group))
+    if (std::find(chosen.begin(), chosen.end(), node) == chosen.end()) chosen.push_back(node);
+  return chosen;
 }
 
 Result<const Node*> Selection::for_update(const ClusterState& cluster, std::string_view group,

@@ -72,7 +72,13 @@ public:
   // (storage nodes pass through what they lack). Errors: not_found.
   Result<const Node*> for_fetch(const ClusterState& cluster, std::string_view group,
                                 const RemoteName& name, std::uint64_t now_s);
-  // For command 105, ordered by ID. Errors: not_found.
+  // The nodes that have the file by the rules of FastDFS, ordered by ID; one that may not have it
+  // when there is none. Errors: not_found.
+  Result<std::vector<const Node*>> eligible_for_fetch(const ClusterState& cluster,
+                                                      std::string_view group,
+                                                      const RemoteName& name, std::uint64_t now_s);
+  // For command 105: those first, then the other nodes that can be read, since they pass through
+  // what they lack. Errors: not_found.
   Result<std::vector<const Node*>> for_fetch_all(const ClusterState& cluster,
                                                  std::string_view group, const RemoteName& name,
                                                  std::uint64_t now_s);

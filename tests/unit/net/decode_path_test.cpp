@@ -1,7 +1,7 @@
 // Percent-decoding of URL paths.
-#include <gtest/gtest.h>
-
 #include "common/net/http_server.h"
+
+#include <gtest/gtest.h>
 
 namespace cairn {
 namespace {

@@ -27,8 +27,8 @@ TEST(MimeTypes, ApacheFile) {
 
 TEST(MimeTypes, NginxFile) {
   MimeTypes types;
-  ASSERT_TRUE(types.add_text("types {\n  text/html html htm; # x\n  image/x-own\n    jpg own;\n}\n",
-                             "m"));
+  ASSERT_TRUE(
+      types.add_text("types {\n  text/html html htm; # x\n  image/x-own\n    jpg own;\n}\n", "m"));
   EXPECT_EQ(types.type_of("a.htm"), "text/html");
   EXPECT_EQ(types.type_of("a.own"), "image/x-own");
   MimeTypes brace_below;

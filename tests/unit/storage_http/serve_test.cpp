@@ -1,19 +1,19 @@
 // The HTTP service over real loopback connections, with files in a temporary directory.
-#include <fcntl.h>
-#include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <atomic>
-#include <filesystem>
-#include <fstream>
-#include <map>
-#include <thread>
-
 #include "common/base/text.h"
 #include "storage/http/file_service.h"
 #include "storage/http/token.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <fcntl.h>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <poll.h>
+#include <sys/socket.h>
+#include <thread>
+#include <unistd.h>
 
 namespace cairn::storage {
 namespace {
@@ -41,7 +41,7 @@ Task<Status> fail_half_way(Connection& connection, std::string text) {
 
 // Files by remote name in a temporary directory, or only in memory as if at another node.
 class TestSource : public FileSource {
- public:
+public:
   TestSource() {
     std::string pattern = (std::filesystem::temp_directory_path() / "cairn-http-XXXXXX").string();
     directory_ = ::mkdtemp(pattern.data());
@@ -88,7 +88,7 @@ class TestSource : public FileSource {
   }
   std::string_view group() const override { return "group1"; }
 
- private:
+private:
   std::filesystem::path directory_;
   std::map<std::string, Errc> names_;
   std::map<std::string, std::string> remote_;
@@ -103,7 +103,7 @@ struct Answer {
 
 // A blocking client.
 class Client {
- public:
+public:
   explicit Client(std::uint16_t port) {
     fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
@@ -165,7 +165,7 @@ class Client {
   bool at_end() { return buffer_.empty() && !fill() && buffer_.empty(); }
   int fd() const { return fd_; }
 
- private:
+private:
   int fd_ = -1;
   bool connected_ = false;
   std::string buffer_;
@@ -178,7 +178,7 @@ Task<void> serve_one(asio::ip::tcp::socket socket, const HttpHandler& handler,
 }
 
 class ServeHttp : public testing::Test {
- protected:
+protected:
   void SetUp() override { source_.add(kSmall, content_of(1000)); }
 
   void start() {
@@ -197,8 +197,8 @@ class ServeHttp : public testing::Test {
     options_.header_timeout = header_timeout;
     options_.idle_timeout = idle_timeout;
     options_.write_timeout = write_timeout;
-    listener_ = std::make_unique<Listener>(
-        pool_, gauge_, 1000, [this](asio::ip::tcp::socket socket) {
+    listener_ =
+        std::make_unique<Listener>(pool_, gauge_, 1000, [this](asio::ip::tcp::socket socket) {
           const asio::any_io_executor executor = socket.get_executor();
           spawn(executor, serve_one(std::move(socket), handler_, options_), "http");
         });
@@ -412,8 +412,8 @@ TEST_F(ServeHttp, SizeLimits) {
   client.send(many + "\r\n");
   EXPECT_EQ(client.receive().status, 431);
   Client large(port());
-  large.send("GET /" + std::string(8000, 'a') + " HTTP/1.1\r\nHost: h\r\nX: " +
-             std::string(8000, 'a') + "\r\n\r\n");
+  large.send("GET /" + std::string(8000, 'a') +
+             " HTTP/1.1\r\nHost: h\r\nX: " + std::string(8000, 'a') + "\r\n\r\n");
   EXPECT_EQ(large.receive().status, 404) << "just within the limits";
 }
 
@@ -515,8 +515,8 @@ TEST_F(ServeHttp, MultipartRanges) {
     ASSERT_TRUE(type.starts_with(prefix));
     const std::string boundary = type.substr(prefix.size());
     std::string expected;
-    const std::pair<std::size_t, std::size_t> ranges[] = {{0, 9}, {100'000, 219'999},
-                                                          {299'995, 299'999}};
+    const std::pair<std::size_t, std::size_t> ranges[] = {
+        {0, 9}, {100'000, 219'999}, {299'995, 299'999}};
     for (const auto& [first, last] : ranges)
       expected += "\r\n--" + boundary + "\r\nContent-Type: image/png\r\nContent-Range: bytes " +
                   std::to_string(first) + "-" + std::to_string(last) + "/300000\r\n\r\n" +

@@ -28,9 +28,9 @@ TEST(Token, TimeToLive) {
 }
 
 TEST(Token, Refused) {
-  for (const char* token : {"", "703f", "703F2ED50CCB7D63F2B2AC6E0ACF901F",
-                            "703f2ed50ccb7d63f2b2ac6e0acf901e",
-                            "703f2ed50ccb7d63f2b2ac6e0acf901f0"})
+  for (const char* token :
+       {"", "703f", "703F2ED50CCB7D63F2B2AC6E0ACF901F", "703f2ed50ccb7d63f2b2ac6e0acf901e",
+        "703f2ed50ccb7d63f2b2ac6e0acf901f0"})
     EXPECT_EQ(check(token, "1700000000", kSignedAt).code(), Errc::denied) << token;
   for (const char* ts : {"", "-1", "01700000000", "1700000000 ", "x", "99999999999999999999999"})
     EXPECT_EQ(check(kToken, ts, kSignedAt).code(), Errc::denied) << ts;

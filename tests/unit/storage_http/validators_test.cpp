@@ -1,7 +1,7 @@
 // Entity tags and times of the kinds of files.
-#include <gtest/gtest.h>
-
 #include "storage/http/file_reply.h"
+
+#include <gtest/gtest.h>
 
 namespace cairn::storage {
 namespace {

@@ -1,23 +1,22 @@
 // Two or three real nodes without sockets: what one's sender logic gives goes to the other's
 // receiver directly, with lost connections, lost positions and repeated batches in between. Each
 // failure prints the seed that made it; CAIRN_SYNC_SEED runs one seed, CAIRN_SYNC_SEEDS so many.
-#include <gtest/gtest.h>
-#include <spdlog/spdlog.h>
+#include "storage/sync/catalogue.h"
+#include "storage/sync/change_source.h"
+#include "storage/sync/receiver.h"
+#include "storage/sync/sender_state.h"
+#include "tests/unit/config/temporary_directory.h"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
 
 #include <cstdlib>
 #include <fstream>
 #include <map>
 #include <random>
 #include <set>
-
-#include "storage/sync/catalogue.h"
-#include "storage/sync/change_source.h"
-#include "storage/sync/receiver.h"
-#include "storage/sync/sender_state.h"
-#include "tests/unit/config/temporary_directory.h"
 
 namespace cairn::storage {
 namespace {
@@ -42,11 +41,13 @@ wire::Bytes random_bytes_of(std::mt19937_64& random, std::size_t size) {
   return bytes;
 }
 
-RemoteName name_of(const std::string& text) { return *parse_remote_name(text); }
+RemoteName name_of(const std::string& text) {
+  return *parse_remote_name(text);
+}
 
 // A storage node without a server.
 class Node {
- public:
+public:
   explicit Node(std::uint32_t node_id) : id(node_id), uuid("node" + std::to_string(node_id)) {
     config.base_path = directory_.path() / "base";
     config.group_name = "group1";
@@ -126,8 +127,8 @@ class Node {
       const auto data = config.store_paths[i].path / "data";
       for (const auto& entry : std::filesystem::recursive_directory_iterator(data)) {
         if (!entry.is_regular_file()) continue;
-        const std::string name = "M0" + std::to_string(i) + "/" +
-                                 std::filesystem::relative(entry.path(), data).string();
+        const std::string name =
+            "M0" + std::to_string(i) + "/" + std::filesystem::relative(entry.path(), data).string();
         const auto parsed = parse_remote_name(name);
         if (!parsed) continue;
         std::ifstream in(entry.path(), std::ios::binary);
@@ -168,13 +169,13 @@ class Node {
   std::unique_ptr<Catalogue> catalogue;
   std::unique_ptr<SyncReceiver> receiver;
 
- private:
+private:
   TemporaryDirectory directory_;
 };
 
 // One node's sender logic to another node, over a wire that is a queue.
 class Stream {
- public:
+public:
   Stream(Node& from, Node& to, std::vector<GroupMember> others)
       : from_(from), to_(to), others_(std::move(others)) {
     reset();
@@ -306,7 +307,7 @@ class Stream {
   int bring_ups = 0;
   std::size_t failures = 0;
 
- private:
+private:
   Node& from_;
   Node& to_;
   std::vector<GroupMember> others_;
@@ -321,7 +322,7 @@ class Stream {
 
 // All nodes, all streams, and random changes.
 class World {
- public:
+public:
   World(std::uint64_t seed, std::uint32_t count) : random_(seed) {
     for (std::uint32_t i = 1; i <= count; ++i) nodes_.push_back(std::make_unique<Node>(i));
     for (auto& from : nodes_) {
@@ -470,9 +471,8 @@ class World {
         const auto found = files.find(name);
         EXPECT_TRUE(found != files.end()) << name << " is not at node " << other->id;
         if (found == files.end()) continue;
-        EXPECT_TRUE(found->second == content)
-            << name << " differs at node " << other->id << ": " << found->second.size() << " and "
-            << content.size();
+        EXPECT_TRUE(found->second == content) << name << " differs at node " << other->id << ": "
+                                              << found->second.size() << " and " << content.size();
       }
       for (const auto& [name, content] : files)
         EXPECT_TRUE(expected.contains(name)) << name << " is only at node " << other->id;
@@ -486,7 +486,7 @@ class World {
 
   std::set<std::string>& removed() { return removed_; }
 
- private:
+private:
   void check(const Result<Change>& made) { ASSERT_TRUE(made) << made.error().text(); }
 
   // A file made by `owner` (0: by anybody); may be gone.
@@ -569,7 +569,10 @@ TEST(Replication, ADeleteThatArrivesBeforeTheFileWins) {
   const auto made = world.node(1).store->create(file, 0, wire::as_view("content"));
   ASSERT_TRUE(made);
   EXPECT_TRUE(world.stream(1, 2).drain());
-  ASSERT_TRUE(world.node(2).store->set_metadata(name_of(made->name), "a\x02" "b", false, Origin()));
+  ASSERT_TRUE(world.node(2).store->set_metadata(name_of(made->name),
+                                                "a\x02"
+                                                "b",
+                                                false, Origin()));
   EXPECT_TRUE(world.stream(2, 3).drain()); // metadata before its file
   EXPECT_FALSE(world.node(3).store->exists(name_of(made->name)));
   ASSERT_TRUE(world.node(2).store->remove(name_of(made->name), Origin()));
@@ -608,12 +611,17 @@ TEST(Replication, MetadataWaitsForItsFile) {
   const auto made = world.node(1).store->create(file, 0, wire::as_view("content"));
   ASSERT_TRUE(made);
   EXPECT_TRUE(world.stream(1, 2).drain());
-  ASSERT_TRUE(world.node(2).store->set_metadata(name_of(made->name), "a\x02" "b", false, Origin()));
+  ASSERT_TRUE(world.node(2).store->set_metadata(name_of(made->name),
+                                                "a\x02"
+                                                "b",
+                                                false, Origin()));
   EXPECT_TRUE(world.stream(2, 3).drain());
   world.node(3).open_receiver(); // what waits is on disk
   for (std::uint32_t other : {1U, 2U}) world.stream(other, 3).disconnect();
   EXPECT_TRUE(world.stream(1, 3).drain());
-  EXPECT_EQ(*world.node(3).store->get_metadata(name_of(made->name)), "a\x02" "b");
+  EXPECT_EQ(*world.node(3).store->get_metadata(name_of(made->name)),
+            "a\x02"
+            "b");
 }
 
 TEST(Replication, ADamagedCopyIsNotSent) {
@@ -625,8 +633,7 @@ TEST(Replication, ADamagedCopyIsNotSent) {
   const auto bad = world.node(1).store->create(file, 0, wire::as_view("content"));
   const auto good = world.node(1).store->create(file, 0, wire::as_view("another"));
   ASSERT_TRUE(bad && good);
-  std::ofstream(world.node(1).roots()[0] / "data" / name_of(bad->name).true_name())
-      << "c0ntent";
+  std::ofstream(world.node(1).roots()[0] / "data" / name_of(bad->name).true_name()) << "c0ntent";
   for (int i = 0; i < 10; ++i) {
     world.stream(1, 2).send();
     world.stream(1, 2).deliver(true);
@@ -645,8 +652,8 @@ TEST(Catalogue, IsMadeAnewFromTheDisk) {
   EXPECT_FALSE(before.empty());
   node.close();
   std::filesystem::remove_all(node.config.base_path / "data" / "catalogue" / "00");
-  for (const auto& entry : std::filesystem::directory_iterator(node.config.base_path / "data" /
-                                                               "catalogue" / "01"))
+  for (const auto& entry :
+       std::filesystem::directory_iterator(node.config.base_path / "data" / "catalogue" / "01"))
     std::ofstream(entry.path()) << "damage";
   node.open();
   EXPECT_EQ(node.catalogued(), before);

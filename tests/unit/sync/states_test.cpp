@@ -1,12 +1,12 @@
 // The deciding classes of sync: rules, rate limit, sender and receiver states, small files.
-#include <gtest/gtest.h>
-
 #include "storage/sync/receiver_state.h"
 #include "storage/sync/rules.h"
 #include "storage/sync/sender_state.h"
 #include "storage/sync/small_file.h"
 #include "storage/sync/token_bucket.h"
 #include "tests/unit/config/temporary_directory.h"
+
+#include <gtest/gtest.h>
 
 namespace cairn::storage {
 namespace {

@@ -179,7 +179,7 @@ TEST(Selection, ReadAndWriteModesOfStorageIds) {
   Selection selection((SelectionRules()));
   EXPECT_EQ(uploads(selection, cluster.state, 2), (Ids{12, 12}));
   const RemoteName old = name_of(12, kNow - 100'000);
-  EXPECT_EQ(ids_of(selection.for_fetch_all(cluster.state, "group1", old, kNow)), (Ids{11}));
+  EXPECT_EQ(ids_of(selection.eligible_for_fetch(cluster.state, "group1", old, kNow)), (Ids{11}));
   EXPECT_EQ((*selection.for_fetch(cluster.state, "group1", old, kNow))->fact.id, 11U);
 }
 
@@ -189,7 +189,7 @@ TEST(Selection, FreshFilesAreReadAtTheirSourceUntilPeersHaveThem) {
   cluster.add(12, "group1");
   Selection selection((SelectionRules()));
   const auto all = [&](const RemoteName& name) {
-    return ids_of(selection.for_fetch_all(cluster.state, "group1", name, kNow));
+    return ids_of(selection.eligible_for_fetch(cluster.state, "group1", name, kNow));
   };
   const RemoteName fresh = name_of(12, kNow);
   EXPECT_EQ(all(fresh), (Ids{12}));
@@ -223,20 +223,21 @@ TEST(Selection, WhenTheSourceIsDownAnyMemberAnswers) {
   Selection selection((SelectionRules()));
   for (const FileKind kind : {FileKind::normal, FileKind::appender}) {
     const RemoteName name = name_of(12, kNow, kind);
-    EXPECT_EQ(ids_of(selection.for_fetch_all(cluster.state, "group1", name, kNow)), (Ids{12}));
+    EXPECT_EQ(ids_of(selection.eligible_for_fetch(cluster.state, "group1", name, kNow)), (Ids{12}));
     EXPECT_EQ((*selection.for_update(cluster.state, "group1", name))->fact.id, 12U);
   }
   cluster.state.disconnected(12);
   for (const FileKind kind : {FileKind::normal, FileKind::appender}) {
     const RemoteName name = name_of(12, kNow, kind);
     EXPECT_EQ((*selection.for_fetch(cluster.state, "group1", name, kNow))->fact.id, 11U);
-    EXPECT_EQ(ids_of(selection.for_fetch_all(cluster.state, "group1", name, kNow)), (Ids{11}));
+    EXPECT_EQ(ids_of(selection.eligible_for_fetch(cluster.state, "group1", name, kNow)), (Ids{11}));
     EXPECT_EQ((*selection.for_update(cluster.state, "group1", name))->fact.id, 11U);
   }
   cluster.state.disconnected(11);
   const RemoteName name = name_of(12, kNow);
   EXPECT_EQ(selection.for_fetch(cluster.state, "group1", name, kNow).code(), Errc::not_found);
-  EXPECT_EQ(selection.for_fetch_all(cluster.state, "group1", name, kNow).code(), Errc::not_found);
+  EXPECT_EQ(selection.eligible_for_fetch(cluster.state, "group1", name, kNow).code(),
+            Errc::not_found);
   EXPECT_EQ(selection.for_update(cluster.state, "group1", name).code(), Errc::not_found);
 }
 

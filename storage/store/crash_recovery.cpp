@@ -1,0 +1,116 @@
+// What a crash left between a file and its log record.
+#include "common/base/crc32.h"
+#include "storage/store/store.h"
+
+#include <spdlog/spdlog.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <unordered_set>
+
+namespace cairn::storage {
+
+namespace {
+
+// The last changes of a busy node within this much of log; uploads in flight at a crash are a few
+// hundred.
+constexpr std::uint64_t kLogTail = 32 << 20;
+// A file is written before its record: at most this long before, unless the disk stood still.
+constexpr std::uint32_t kSlack = 60;
+
+// Names in `directory` (relative to `base`), without "." and "..".
+std::vector<std::string> list(int base, const std::string& directory) {
+  std::vector<std::string> names;
+  const int fd = ::openat(base, directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return names;
+  DIR* const open = ::fdopendir(fd);
+  if (open == nullptr) {
+    ::close(fd);
+    return names;
+  }
+  while (const dirent* entry = ::readdir(open))
+    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
+  ::closedir(open);
+  return names;
+}
+
+bool changed_since(int base, const std::string& name, std::uint32_t since) {
+  struct stat info {};
+  return ::fstatat(base, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+         static_cast<std::uint64_t>(info.st_ctim.tv_sec) >= since;
+}
+
+} // namespace
+
+Result<bool> Store::recover_file(Path& path, std::uint8_t index, const std::string& true_name) {
+  char prefix[8];
+  std::snprintf(prefix, sizeof prefix, "M%02X/", index);
+  auto name = parse_remote_name(prefix + true_name);
+  if (!name) return false;
+  CAIRN_TRY(tombstone, tombstones_->find(name->canonical()));
+  auto opened = open_file(*name);
+  auto crc = content_crc32(*name, true);
+  const bool promised = name->kind() == FileKind::normal || name->kind() == FileKind::appender;
+  const bool whole =
+      opened && crc && (!promised || (name->fields() && name->fields()->crc32 == *crc));
+  if (tombstone || !whole) {
+    spdlog::warn("removed a file that a crash left file={} cause={}", name->canonical(),
+                 tombstone ? "deleted" : "incomplete");
+    ::unlinkat(path.data_fd, true_name.c_str(), 0);
+    return false;
+  }
+  LogRecord record;
+  record.kind = ChangeKind::put;
+  record.name = name->canonical();
+  record.stamp = clock_.now();
+  record.mtime = opened->mtime;
+  record.total_size = opened->size;
+  record.length = opened->size;
+  record.crc32 = *crc;
+  CAIRN_TRY(seq, log(std::move(record), Origin()));
+  spdlog::info("logged a file that a crash left without record file={} seq={}", name->canonical(),
+               seq);
+  return true;
+}
+
+Result<std::uint64_t> Store::recover_after_crash() {
+  std::unordered_set<std::string> known;
+  std::uint32_t last = 0;
+  BinlogReader reader(*binlog_, binlog_->position_before(kLogTail));
+  for (;;) {
+    auto record = reader.next();
+    if (!record && record.code() == Errc::corrupt) continue; // the reader is behind the damage
+    if (!record) return std::move(record).error();
+    if (!record->has_value()) break;
+    known.insert((*record)->name);
+    last = (*record)->time;
+  }
+  const std::uint32_t since = last > kSlack ? last - kSlack : 0;
+  std::uint64_t logged = 0;
+  for (std::size_t i = 0; i < paths_.size(); ++i) {
+    Path& path = *paths_[i];
+    const auto index = static_cast<std::uint8_t>(i);
+    char prefix[8];
+    std::snprintf(prefix, sizeof prefix, "M%02X/", index);
+    for (const std::string& high : list(path.data_fd, ".")) {
+      if (high.size() != 2) continue;
+      for (const std::string& low : list(path.data_fd, high)) {
+        const std::string directory = high + "/" + low;
+        if (low.size() != 2 || !changed_since(path.data_fd, directory, since)) continue;
+        for (const std::string& leaf : list(path.data_fd, directory)) {
+          const std::string true_name = directory + "/" + leaf;
+          if (leaf.ends_with("-m") || known.contains(prefix + true_name) ||
+              !changed_since(path.data_fd, true_name, since))
+            continue;
+          CAIRN_TRY(is_logged, recover_file(path, index, true_name));
+          if (is_logged) ++logged;
+        }
+      }
+    }
+  }
+  return logged;
+}
+
+} // namespace cairn::storage
