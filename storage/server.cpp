@@ -23,6 +23,7 @@ namespace {
 constexpr std::chrono::seconds kDrainMax{10};
 constexpr std::chrono::seconds kSyncDrainMax{10};
 constexpr std::chrono::milliseconds kDrainPoll{10};
+constexpr std::chrono::seconds kReconnectMax{3};
 constexpr std::chrono::milliseconds kUsageInterval{1000};
 
 // Whether the state of this node can be kept there. Leaves nothing behind.
@@ -130,7 +131,8 @@ Status StorageServer::Parts::accept_hello(const Session& session, const wire::He
   const auto& address = session.connection.peer_address();
   if (session.allowed || address.is_loopback()) return Status();
   const std::string text = address.to_string();
-  for (const wire::NodeView& node : peers->get()->view().nodes)
+  const auto map = peers->get();
+  for (const wire::NodeView& node : map->view().nodes)
     if (node.host == text) return Status();
   return Error{Errc::denied, text + " is neither a node of this cluster nor in allow_hosts"};
 }
@@ -267,10 +269,13 @@ void StorageServer::stop() {
   // What the peers that can be reached still lack they get first: nobody else has it while we are
   // away.
   auto until = std::chrono::steady_clock::now() + kSyncDrainMax;
-  const auto behind = [&p] {
+  // A peer that has just come back is not connected yet; a dead one is not waited for long.
+  const auto patience = std::chrono::steady_clock::now() + kReconnectMax;
+  const auto behind = [&p, patience] {
+    const bool wait_for_all = std::chrono::steady_clock::now() < patience;
     const auto peers = p.sync->peers_report();
-    return std::any_of(peers.begin(), peers.end(), [](const wire::PeerSync& peer) {
-      return peer.phase == wire::SyncPhase::tail && peer.backlog_files > 0;
+    return std::any_of(peers.begin(), peers.end(), [wait_for_all](const wire::PeerSync& peer) {
+      return peer.backlog_files > 0 && (wait_for_all || peer.phase == wire::SyncPhase::tail);
     });
   };
   while ((p.busy > 0 || behind()) && std::chrono::steady_clock::now() < until)

@@ -1,6 +1,7 @@
 // Accept loop.
 #include "common/net/listener.h"
 
+#include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <spdlog/spdlog.h>
 

@@ -4,6 +4,8 @@
 #include "common/base/crc32.h"
 #include "storage/binlog/record.h"
 
+#include <charconv>
+#include <cstdio>
 #include <filesystem>
 #include <optional>
 #include <string>

@@ -90,7 +90,8 @@ Task<Result<Reply>> download(Context& context, Session& session, Body& body) {
 std::string source_text(Context& context, const RemoteName& name) {
   if (!name.fields()) return {};
   const SourceRef source = name.fields()->source;
-  if (const auto* node = context.peers.get()->resolve(source)) return node->host;
+  const auto peers = context.peers.get(); // keeps what resolve() points into
+  if (const auto* node = peers->resolve(source)) return node->host;
   return source.is_server_id() ? std::string() : source.text();
 }
 

@@ -167,6 +167,9 @@ Result<Change> Store::create(const NewFile& file, std::uint8_t store_path, wire:
       ::unlinkat(path.data_fd, true_name, 0);
       return fail(path, std::move(written).error());
     }
+    // The second may have turned since the name was made; every copy has the time of the name.
+    const timespec times[2] = {{static_cast<time_t>(time), 0}, {static_cast<time_t>(time), 0}};
+    ::futimens(out.get(), times);
     return log_new(path, std::move(name), content.size(), crc, time);
   }
   return Error{Errc::busy, "no free name in " + path.root.string()};
@@ -190,6 +193,8 @@ Result<Change> Store::publish(const NewFile& file, StagedFile staged) {
     const Status linked = link_under(path, staged.fd(), name.substr(4));
     if (linked.code() == Errc::exists) continue;
     CAIRN_RETURN_IF_ERROR(linked);
+    const timespec times[2] = {{static_cast<time_t>(time), 0}, {static_cast<time_t>(time), 0}};
+    ::futimens(staged.fd(), times);
     return log_new(path, std::move(name), staged.size(), staged.crc32(), time);
   }
   return Error{Errc::busy, "no free name in " + path.root.string()};

@@ -184,7 +184,8 @@ void SyncService::reconcile() {
 
   const std::vector<wire::NodeView>& members = map->members();
   std::vector<std::shared_ptr<Sender>> gone;
-  for (const auto& [id, sender] : senders_) {
+  for (const auto& entry : senders_) {
+    const std::shared_ptr<Sender>& sender = entry.second;
     const bool stays = std::any_of(members.begin(), members.end(), [&](const auto& member) {
       return member.id == sender->peer().id && member.uuid == sender->peer().uuid;
     });

@@ -25,7 +25,7 @@ const Node* next_after(const std::vector<const Node*>& nodes, std::string_view l
   const Node* first = nullptr;
   for (const Node* node : nodes) {
     if (!fits(*node)) continue;
-    if (node->fact.id_text() > last) return node;
+    if (last.compare(node->fact.id_text()) < 0) return node;
     if (first == nullptr) first = node;
   }
   return first;

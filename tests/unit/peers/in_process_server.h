@@ -5,6 +5,7 @@
 #include "common/net/io_pool.h"
 #include "common/net/listener.h"
 #include "common/net/session.h"
+#include "common/wire/native.h"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
