@@ -299,9 +299,12 @@ class IdleTest(ClusterTest):
             return time.monotonic() - begin
 
     def test_12_half_a_request_is_dropped(self):
+        halves = {"tracker": (ACTIVE_REQUEST[:5], frame(fastdfs.QUERY_FETCH_ONE, bytes(60))[:30]),
+                  "storage": (ACTIVE_REQUEST[:5], frame(fastdfs.GET_METADATA, bytes(60))[:30],
+                              frame(fastdfs.UPLOAD, fastdfs.upload_body(bytes(1000)))[:500],
+                              frame(fastdfs.UPLOAD, fastdfs.upload_body(bytes(1000)))[:20])}
         for node in self.both():
-            for data in (ACTIVE_REQUEST[:5], frame(fastdfs.QUERY_FETCH_ONE, bytes(60))[:30],
-                         frame(fastdfs.UPLOAD, fastdfs.upload_body(bytes(1000)))[:500]):
+            for data in halves[node.role]:
                 with self.subTest(node.role, size=len(data)):
                     self.assertGreater(self.dropped(node, data), 0.5 * self.TIMEOUT)
 
@@ -311,15 +314,18 @@ class IdleTest(ClusterTest):
                 self.dropped(node, b"")
 
     def test_12_a_slow_upload_that_moves_is_kept(self):
-        content = fastdfs.content(5000)
+        """Three times as long as the timeout, but never silent for that long. (A message of some
+        kilobytes must come within the timeout as a whole.)"""
+        content = fastdfs.content(2_000_000)
         data = frame(fastdfs.UPLOAD, fastdfs.upload_body(content))
+        pieces = [data[offset:offset + 200_000] for offset in range(0, len(data), 200_000)]
         with self.cluster.to(self.cluster.storage) as storage:
-            for offset in range(0, len(data), 500):
-                storage.send(data[offset:offset + 500])
-                if offset + 500 < len(data):
-                    # Not to sleep: nothing may come yet.
-                    self.assertEqual(
-                        select.select([storage.socket], [], [], 0.3 * self.TIMEOUT)[0], [])
+            for piece in pieces[:-1]:
+                storage.send(piece)
+                # Not to sleep: nothing may come yet.
+                readable, _, _ = select.select([storage.socket], [], [], 0.3 * self.TIMEOUT)
+                self.assertEqual(readable, [], "cut or answered before the end")
+            storage.send(pieces[-1])
             file_id = fastdfs.read_id(storage.read_reply().body)
         self.assertEqual(self.cluster.download(file_id), content)
 

@@ -47,7 +47,10 @@ class HttpTest(ClusterTest):
             for prefix in ("/", "/group1/"):
                 with self.subTest(prefix + bad):
                     self.assertIn(self.get(prefix + bad).status, (400, 404))
-        self.assertEqual(self.get("/group1/M00/00/00/short").status, 400)
+        # As the original's module: the shape of a file ID, but not one that can be.
+        for bad in ("M00/zz/00/", "M00/0a/00/"):
+            with self.subTest(bad):
+                self.assertEqual(self.get("/group1/" + bad + name[10:]).status, 400)
         self.assertEqual(self.get("/M00/00/00/%").status, 400)
         self.assertEqual(self.get("/group1/" + name).status, 200)
 
@@ -237,15 +240,26 @@ class TokenTest(ClusterTest):
         self.assertEqual(self.get(self.signed(int(time.time())),
                                   name=split_id(other)[1]).status, 400)
 
-    def test_99_fail_file_comes_last(self):
+
+class TokenPageTest(ClusterTest):
+    """Point 89: a page in place of the error, as the module's token_check_fail."""
+
+    def test_89_fail_file(self):
         page = os.path.join(self.cluster.root, "fail.jpg")
         with open(page, "wb") as file:
             file.write(b"no entry")
-        self.cluster.reconfigure(self.cluster.storage, http__anti_steal__token_check_fail=page)
-        response = self.get(f"?token={'0' * 32}&ts={int(time.time())}")
+        self.cluster.reconfigure(self.cluster.storage, http__anti_steal__check_token="true",
+                                 http__anti_steal__secret_key=SECRET,
+                                 http__anti_steal__token_check_fail=page)
+        self.cluster.wait_active()
+        file_id = self.cluster.upload(b"hello", "jpg")
+        node, ts = self.cluster.storage, int(time.time())
+        response = http_get(node.addr, node.http, f"/{file_id}?token={'0' * 32}&ts={ts}")
         self.assertEqual((response.status, response.body), (200, b"no entry"))
         self.assertEqual(response.headers["content-type"], "image/jpeg")
-        self.assertEqual(self.get(self.signed(int(time.time()))).body, self.data)
+        token = TokenTest.token(split_id(file_id)[1], ts)
+        response = http_get(node.addr, node.http, f"/{file_id}?token={token}&ts={ts}")
+        self.assertEqual((response.status, response.body), (200, b"hello"))
 
 
 class ReadThroughTest(ClusterTest):

@@ -49,6 +49,11 @@ def run_cairn(*args, timeout=UP_TIMEOUT, check=True, program="cairn", env=None):
     return done
 
 
+def _end(*_):
+    """SIGTERM ends the test like an error, so that everything is cleaned up."""
+    raise SystemExit("stopped by SIGTERM")
+
+
 class Cluster:
     """A running cluster. Use start() (or `with Cluster(...)`), then down()."""
 
@@ -76,6 +81,7 @@ class Cluster:
         if self.root is None:
             self.root = self._own_root = tempfile.mkdtemp(prefix="cairn-test-")
         atexit.register(self.down)
+        signal.signal(signal.SIGTERM, _end)  # else a time limit would leave the daemons running
         try:
             args = ["local", "up", "--root", self.root, "--net", "auto", "--json"]
             for key, value in self.shape.items():
