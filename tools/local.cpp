@@ -160,6 +160,10 @@ class Starter {
   // Starts what of `nodes` does not run.
   std::optional<StartFailure> start(const std::vector<const LocalNode*>& nodes) {
     for (const LocalNode* node : nodes) {
+      if (auto program = find_program(program_of(*node)); !program)
+        return StartFailure{node, std::move(program).error()};
+    }
+    for (const LocalNode* node : nodes) {
       if (running_process(plan_.pid_file(*node))) continue;
       if (Status status = start_one(*node); !status)
         return StartFailure{node, std::move(status).error()};
@@ -200,13 +204,17 @@ class Starter {
   }
 
  private:
+  static std::string program_of(const LocalNode& node) {
+    return node.is_tracker ? "cairn-tracker" : "cairn-storage";
+  }
+
   Status start_one(const LocalNode& node) {
     for (const std::uint16_t port : {node.port, node.http}) {
       if (can_listen(node.addr, port)) continue;
       return Error{Errc::busy, node.addr + ":" + std::to_string(port) +
                                    " is used by another program; stop it or choose another --net"};
     }
-    CAIRN_TRY(program, find_program(node.is_tracker ? "cairn-tracker" : "cairn-storage"));
+    CAIRN_TRY(program, find_program(program_of(node)));
     CAIRN_TRY(process, start_daemon(program, plan_.conf_file(node).string(), plan_.log_file(node)));
     started_.emplace_back(&node, process);
     return write_small_file(plan_.pid_file(node), pid_text(process), 0644);
@@ -384,8 +392,9 @@ int run_local_up(Context& context, const LocalUpArgs& args) {
   const auto trackers = select(*plan, true);
   const auto storages = select(*plan, false);
   Starter starter(*plan);
-  auto failure = starter.start(trackers);
-  if (!failure) failure = starter.start(storages);
+  auto everything = trackers;
+  everything.insert(everything.end(), storages.begin(), storages.end());
+  auto failure = starter.start(everything);
   if (!failure)
     failure = starter.wait_ready(trackers, storages, context.timeout_or(kReadyTimeout));
   if (failure) {

@@ -66,8 +66,8 @@ class FakeServer {
   void accept_all();
 
   Script script_;
+  std::uint16_t port_ = 0; // set while listener_ is made
   int listener_ = -1;
-  std::uint16_t port_ = 0;
   std::atomic<int> connections_{0};
   std::mutex mutex_; // guards open_ and threads_
   std::vector<int> open_;
