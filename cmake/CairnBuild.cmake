@@ -53,7 +53,7 @@ target_compile_options(cairn_options INTERFACE -Wall -Wextra -Wpedantic -Wconver
                        -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   # GCC 12 reports these inside std::variant and Asio's coroutine frames where there is nothing.
-  target_compile_options(cairn_options INTERFACE -Wno-maybe-uninitialized
+  target_compile_options(cairn_options INTERFACE -Wno-maybe-uninitialized -Wno-stringop-overread
                          -Wno-mismatched-new-delete)
 endif()
 target_compile_definitions(cairn_options INTERFACE

@@ -9,8 +9,7 @@ int main(int argc, char** argv) {
   cairn::DaemonProgram program;
   program.name = "cairn-tracker";
   program.description = "The tracker of a Cairn cluster: tells clients which storage node to use.";
-  program.check = [](const std::filesystem::path& conf)
-      -> cairn::Result<std::vector<std::string>> {
+  program.check = [](const std::filesystem::path& conf) -> cairn::Result<std::vector<std::string>> {
     CAIRN_TRY(loaded, cairn::config::load_tracker_config(conf));
     return std::move(loaded.notes);
   };

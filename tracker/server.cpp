@@ -14,7 +14,9 @@
 #include "tracker/log/embedded_log.h"
 #include "tracker/log/meta_store.h"
 
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_future.hpp>
 
 #include <future>
@@ -38,7 +40,7 @@ spdlog::logger& log() {
 // Everything that lives as long as the process serves. Members are destroyed from the last to the
 // first: sockets before their io_context, sessions before what they use.
 class Server {
- public:
+public:
   Server(config::TrackerConfig config, std::string uuid)
       : config_(std::move(config)),
         uuid_(std::move(uuid)),
@@ -73,17 +75,15 @@ class Server {
     return started;
   }
 
- private:
+private:
   // The facts of the store; of a tracker without one: none yet.
   Result<ClusterFacts> open_metadata() {
     ClusterFacts facts;
     if (config_.metadata_holder) return facts;
     CAIRN_TRY(store, MetaStore::open(config_.base_path / "data" / "meta"));
     store_ = std::move(store);
-    const Status loaded =
-        store_->scan("C", [&](std::string_view key, std::string_view value) {
-          return facts.load(key, value);
-        });
+    const Status loaded = store_->scan(
+        "C", [&](std::string_view key, std::string_view value) { return facts.load(key, value); });
     CAIRN_RETURN_IF_ERROR(loaded);
     log_.emplace(disk_);
     return facts;
@@ -187,10 +187,10 @@ class Server {
     co_return Status();
   }
 
- public:
+public:
   std::filesystem::path file_;
 
- private:
+private:
   config::TrackerConfig config_;
   std::string uuid_;
   SessionOptions options_;
@@ -198,9 +198,9 @@ class Server {
   HttpHandler page_handler_ = [this](const HttpRequest& request) { return answer(request); };
   ConnectionGauge frame_gauge_;
   ConnectionGauge http_gauge_;
-  bool stopping_ = false;        // on the loop
-  std::size_t running_ = 0;      // sessions and watch(), on the loop
-  std::set<Connection*> open_;   // on the loop
+  bool stopping_ = false;      // on the loop
+  std::size_t running_ = 0;    // sessions and watch(), on the loop
+  std::set<Connection*> open_; // on the loop
   std::unique_ptr<MetaStore> store_;
   DiskPool disk_; // its thread ends before the store goes
   IoPool io_;

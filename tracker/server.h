@@ -1,4 +1,5 @@
-// The tracker as a whole: opens the store (or names the tracker that has it), listens, serves, stops.
+// The tracker as a whole: opens the store (or names the tracker that has it), listens, serves,
+// stops.
 #pragma once
 
 #include "common/base/result.h"

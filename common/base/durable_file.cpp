@@ -1,12 +1,11 @@
 // Durable replacement of small files.
 #include "common/base/durable_file.h"
 
+#include <array>
+#include <cerrno>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <array>
-#include <cerrno>
 #include <utility>
 
 namespace cairn {
@@ -14,7 +13,7 @@ namespace cairn {
 namespace {
 
 class Descriptor {
- public:
+public:
   explicit Descriptor(int fd) : fd_(fd) {}
   ~Descriptor() {
     if (fd_ >= 0) ::close(fd_);
@@ -27,7 +26,7 @@ class Descriptor {
   // Errors of close() matter after writing: NFS reports a full disk there.
   int close_now() { return ::close(std::exchange(fd_, -1)); }
 
- private:
+private:
   int fd_;
 };
 
@@ -37,7 +36,8 @@ Error failed(const char* call, const std::filesystem::path& path) {
 }
 
 Status write_and_sync(const std::filesystem::path& path, std::string_view content) {
-  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+  Descriptor file(
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
   if (!file.is_open()) return failed("open", path);
   if (::fchmod(file.get(), 0644) != 0) return failed("chmod", path);
   while (!content.empty()) {

@@ -5,13 +5,6 @@
 #include "common/base/text.h"
 #include "common/daemon/log_line.h"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/file.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <spdlog/formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -21,7 +14,13 @@
 #include <cerrno>
 #include <csignal>
 #include <exception>
+#include <fcntl.h>
 #include <iostream>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <utility>
 
 namespace cairn {
@@ -29,7 +28,7 @@ namespace cairn {
 namespace {
 
 class LineFormatter final : public spdlog::formatter {
- public:
+public:
   explicit LineFormatter(config::LogFormat format) : format_(format) {}
 
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
@@ -51,7 +50,7 @@ class LineFormatter final : public spdlog::formatter {
     return std::make_unique<LineFormatter>(format_);
   }
 
- private:
+private:
   config::LogFormat format_;
 };
 
@@ -135,10 +134,18 @@ int daemon_main(int argc, char** argv, const DaemonProgram& program) {
 void setup_logging(config::LogLevel level, config::LogFormat format) {
   auto chosen = spdlog::level::info;
   switch (level) {
-    case config::LogLevel::error: chosen = spdlog::level::err; break;
-    case config::LogLevel::warn: chosen = spdlog::level::warn; break;
-    case config::LogLevel::info: chosen = spdlog::level::info; break;
-    case config::LogLevel::debug: chosen = spdlog::level::debug; break;
+    case config::LogLevel::error:
+      chosen = spdlog::level::err;
+      break;
+    case config::LogLevel::warn:
+      chosen = spdlog::level::warn;
+      break;
+    case config::LogLevel::info:
+      chosen = spdlog::level::info;
+      break;
+    case config::LogLevel::debug:
+      chosen = spdlog::level::debug;
+      break;
   }
   static const auto sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
   static const bool first = [] {
@@ -165,7 +172,9 @@ void wait_for_stop(const std::function<void()>& reload) {
   pthread_sigmask(SIG_UNBLOCK, &interrupt, nullptr);
 }
 
-void request_stop() { ::kill(::getpid(), SIGTERM); }
+void request_stop() {
+  ::kill(::getpid(), SIGTERM);
+}
 
 std::size_t open_files_limit() {
   rlimit limit{};

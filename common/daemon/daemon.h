@@ -1,5 +1,5 @@
-// What the main() of every daemon does: command line, logging, limits, signals, and the claim on its
-// data directory. The daemon itself is three callbacks.
+// What the main() of every daemon does: command line, logging, limits, signals, and the claim on
+// its data directory. The daemon itself is three callbacks.
 #pragma once
 
 #include "common/base/result.h"
@@ -37,7 +37,8 @@ int daemon_main(int argc, char** argv, const DaemonProgram& program);
 void setup_logging(config::LogLevel level, config::LogFormat format);
 
 // Waits in the main thread for SIGTERM or SIGINT (or request_stop()), then returns; each SIGHUP
-// calls `reload` first and goes on. After it has returned, a second SIGINT ends the process at once.
+// calls `reload` first and goes on. After it has returned, a second SIGINT ends the process at
+// once.
 void wait_for_stop(const std::function<void()>& reload);
 
 // Makes wait_for_stop() return: for a daemon that cannot go on. Any thread.
@@ -49,7 +50,7 @@ std::size_t open_files_limit();
 // The claim of this process on `base_path`/data: a lock that lives as long as the object and ends
 // with the process, however that dies.
 class DataLock {
- public:
+public:
   // Makes base_path/data if it is missing and locks it. Errors: busy with one line that names the
   // process that has it; that of mkdir and open. Touches nothing when the lock is taken.
   static Result<DataLock> take(const std::filesystem::path& base_path);
@@ -58,7 +59,7 @@ class DataLock {
   DataLock& operator=(DataLock&& other) noexcept;
   ~DataLock();
 
- private:
+private:
   explicit DataLock(int fd) : fd_(fd) {}
   int fd_ = -1;
 };

@@ -249,23 +249,28 @@ Result<Change> Store::apply_rename(const RemoteName& from, const RemoteName& to,
   Path& path = path_of(from);
   clock_.observe(origin.stamp);
   const std::lock_guard lock(lock_of(from));
-  if (exists(to)) return Change{to.canonical(), 0};
+  // A listing may have brought the new name first: then only the former one has to go.
+  const bool arrived = exists(to);
+  if (arrived && !exists(from)) return Change{to.canonical(), 0};
   CAIRN_TRY(tombstone, tombstones_->find(to.canonical()));
   if (tombstone && tombstone->stamp >= origin.stamp)
     return Error{Errc::exists, to.canonical() + " was deleted"};
   const File file(::openat(path.data_fd, from.true_name().data(),
                            O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (!file) return Error{errc_of_errno(errno), from.canonical()};
-  // Changes just before the rename may have been passed over, as their file was gone: the new name
-  // says what the content must be.
-  CAIRN_TRY(crc, content_crc32(from, true));
-  const std::uint64_t size = size_of_file(file.get());
-  if (!to.fields() || to.fields()->crc32 != crc || to.fields()->size() != size)
-    return Error{Errc::not_found, from.canonical() + " is not yet what its new name says"};
-  CAIRN_RETURN_IF_ERROR(link_under(path, file.get(), std::string(to.true_name())));
-  set_mtime(file.get(), origin.mtime);
-  ::renameat(path.data_fd, (std::string(from.true_name()) + "-m").c_str(), path.data_fd,
-             (std::string(to.true_name()) + "-m").c_str());
+  CAIRN_TRY(crc, content_crc32(arrived ? to : from, true));
+  const std::uint64_t size = to.fields() ? to.fields()->size() : 0;
+  if (!arrived) {
+    // Changes just before the rename may have been passed over, as their file was gone: the new name
+    // says what the content must be.
+    if (!to.fields() || to.fields()->crc32 != crc || size != size_of_file(file.get()))
+      return Error{Errc::not_found, from.canonical() + " is not yet what its new name says"};
+    CAIRN_RETURN_IF_ERROR(link_under(path, file.get(), std::string(to.true_name())));
+    set_mtime(file.get(), origin.mtime);
+  }
+  // The metadata does not move along here: what was set at other nodes and had not reached the owner
+  // when it renamed is lost there, so it must be lost here too. The owner sends what it has.
+  ::unlinkat(path.data_fd, (std::string(from.true_name()) + "-m").c_str(), 0);
   CAIRN_RETURN_IF_ERROR(tombstones_->put(
       from.canonical(), Tombstone{origin.stamp, origin.id, unix_now()}));
   ::unlinkat(path.data_fd, from.true_name().data(), 0);

@@ -104,8 +104,15 @@ Result<Change> Store::set_metadata(const RemoteName& name, std::string_view text
   std::string present;
   if (const File old(::openat(path.data_fd, side.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)); old) {
     // Of two changes that came from two nodes the later one stands, in whatever order they arrive.
-    if (origin.id != 0 && stamp_of(old.get()) >= origin.stamp)
-      return Change{name.canonical(), 0};
+    // The same stamp from two nodes, in the same millisecond, is settled by the text.
+    if (origin.id != 0) {
+      const std::uint64_t present_stamp = stamp_of(old.get());
+      if (present_stamp > origin.stamp) return Change{name.canonical(), 0};
+      if (present_stamp == origin.stamp) {
+        CAIRN_TRY(old_text, read_text(old.get(), side));
+        if (old_text >= canonical_metadata(text)) return Change{name.canonical(), 0};
+      }
+    }
     if (merge) {
       CAIRN_TRY(old_text, read_text(old.get(), side));
       present = std::move(old_text);

@@ -382,13 +382,14 @@ Status Catalogue::apply(const LogRecord& record, Batch& batch) {
       after->summary.name = name;
       after->summary.stamp = record.stamp;
       content_changed(*after);
-      // A rename takes the metadata along; else what the name had stays.
+      // A rename takes the metadata along, but for a received one, which the owner's metadata follows;
+      // else what the name had stays.
       std::optional<CatalogueRow> had = before;
       if (const auto former = parse_remote_name(record.extra);
           record.kind == ChangeKind::rename && former && former->store_path() == index) {
         const std::string key = former->canonical();
         CAIRN_TRY(was, current(key));
-        if (was) had = was;
+        if (was && !record.received) had = was;
         set(key, was, std::nullopt);
       }
       if (had) {

@@ -359,7 +359,17 @@ void ChangeSource::emit(SentOp op, Outgoing& out) {
   wire::SyncOp wire_op = head_of(op.change);
   wire_op.extra = op.change.extra;
   wire_op.total_size = op.change.total_size;
+  // The peer does not take metadata along with a rename (see Store::apply_rename).
+  std::optional<SentOp> metadata;
+  if (op.change.kind == ChangeKind::rename) {
+    metadata.emplace();
+    metadata->change = op.change;
+    metadata->change.kind = ChangeKind::set_meta;
+    metadata->change.extra.clear();
+    metadata->change.seq = 0;
+  }
   push(std::move(op), std::move(wire_op), out);
+  if (metadata) emit_metadata(std::move(*metadata), out);
 }
 
 void ChangeSource::emit_metadata(SentOp op, Outgoing& out) {
@@ -387,9 +397,10 @@ void ChangeSource::emit_metadata(SentOp op, Outgoing& out) {
 
 // A rename that the peer could not follow and that became a put: the file may still be there under
 // its former name.
-void ChangeSource::remove_former(const SentOp& op, Outgoing& out) {
-  if (op.retry_id == 0 || op.change.extra.empty()) return;
+bool ChangeSource::remove_former(const SentOp& op, std::uint64_t retry_id, Outgoing& out) {
+  if (op.retry_id == 0 || op.change.extra.empty()) return false;
   SentOp former;
+  former.retry_id = retry_id;
   former.change = op.change;
   former.change.kind = ChangeKind::remove;
   former.change.name = op.change.extra;
@@ -397,6 +408,7 @@ void ChangeSource::remove_former(const SentOp& op, Outgoing& out) {
   former.change.seq = 0;
   wire::SyncOp wire_op = head_of(former.change);
   push(std::move(former), std::move(wire_op), out);
+  return true;
 }
 
 void ChangeSource::emit_put(SentOp op, Outgoing& out) {
@@ -404,7 +416,8 @@ void ChangeSource::emit_put(SentOp op, Outgoing& out) {
   if (!name) return drop(op, out);
   auto opened = store_.open_file(*name);
   if (opened.code() == Errc::not_found) {
-    remove_former(op, out);
+    // The removal of the former name is the retry then: it is done when the peer has answered.
+    if (remove_former(op, op.retry_id, out)) return;
     return drop(op, out);
   }
   if (!opened) return fail(std::move(op), opened.code(), std::move(opened).error().detail, out);
@@ -422,7 +435,7 @@ void ChangeSource::emit_put(SentOp op, Outgoing& out) {
   if (op.retry_id != 0) {
     // All that belongs to the file, since the peer may have refused it while it lacked the file.
     // Before the file, so that the retry is not done when a lost connection has kept it back.
-    remove_former(op, out);
+    remove_former(op, 0, out);
     SentOp metadata;
     metadata.change = op.change;
     metadata.change.kind = ChangeKind::set_meta;

@@ -96,7 +96,7 @@ class ChangeSource {
 
   void emit(SentOp op, Outgoing& out);
   void emit_put(SentOp op, Outgoing& out);
-  void remove_former(const SentOp& op, Outgoing& out);
+  bool remove_former(const SentOp& op, std::uint64_t retry_id, Outgoing& out);
   void emit_range(SentOp op, Outgoing& out);
   void emit_metadata(SentOp op, Outgoing& out);
   void emit_piece(Outgoing& out);

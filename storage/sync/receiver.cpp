@@ -233,11 +233,10 @@ Result<std::uint64_t> SyncReceiver::apply_one(std::uint32_t source_id, std::uint
     }
     case wire::SyncKind::rename: {
       CAIRN_TRY(from, parse_remote_name(op.extra));
+      CAIRN_TRY(deleted, is_deleted(name, op.stamp));
+      // The delete of the new name was faster than the rename: the former one goes all the same.
+      if (deleted) return position_of(store_.remove(from, origin, true), true);
       auto result = position_of(store_.apply_rename(from, name, origin), true);
-      if (result.code() == Errc::not_found) {
-        CAIRN_TRY(deleted, is_deleted(name, op.stamp));
-        return deleted ? Result<std::uint64_t>(std::uint64_t{0}) : result;
-      }
       if (!result) return result;
       CAIRN_TRY(more, apply_pending(name));
       return std::max(*result, more);

@@ -22,6 +22,7 @@ void SenderState::restore(Cursor cursor) {
   if (cursor.peer_uuid != peer_uuid_ || cursor.log_id != log_id_) return;
   position_ = cursor.position;
   brought_up_ = cursor.brought_up;
+  has_cursor_ = cursor.brought_up;
   for (RetryItem& item : cursor.retries) {
     next_retry_id_ = std::max(next_retry_id_, item.id + 1);
     item.in_flight = false;
@@ -43,15 +44,14 @@ std::optional<std::uint64_t> SenderState::begin(const wire::SyncHelloReply& repl
                                                 std::uint64_t log_begin, std::uint64_t log_end) {
   disconnected();
   phase_ = wire::SyncPhase::bring_up;
-  if (!reply.known) {
-    brought_up_ = false;
-    ++changes_;
-    return std::nullopt;
-  }
+  if (brought_up_ != reply.known) ++changes_;
+  brought_up_ = reply.known;
+  // Without our own cursor nobody knows which changes before the peer's position it refused: the
+  // listing finds out.
+  if (!reply.known || !has_cursor_) return std::nullopt;
   // A batch may have been applied with failures whose answer never came: what was not acknowledged
-  // here is sent again even if the peer is past it. Without a cursor its word is all there is.
-  std::uint64_t from = reply.applied_seq;
-  if (brought_up_ && position_.seq < from && position_.seq >= log_begin) from = position_.seq;
+  // here is sent again even if the peer is past it.
+  const std::uint64_t from = std::min(reply.applied_seq, position_.seq);
   if (from < log_begin || from > log_end) return std::nullopt;
   return from;
 }
@@ -59,6 +59,7 @@ std::optional<std::uint64_t> SenderState::begin(const wire::SyncHelloReply& repl
 void SenderState::tail_from(LogPosition position) {
   phase_ = wire::SyncPhase::tail;
   brought_up_ = true;
+  has_cursor_ = true;
   position_ = position;
   ++changes_;
 }

@@ -55,7 +55,8 @@ struct RetryItem {
 };
 
 // The cursor file: everything up to `position` has been applied by the peer, or is in `retries`.
-// The peer's own word for its position comes first where it says less.
+// The peer's own word for its position comes first where it says less. A lost cursor means that the
+// peer is compared with the catalogue (bring-up), since changes it refused may be forgotten.
 struct Cursor {
   std::string peer_uuid;
   std::string log_id;
@@ -163,7 +164,8 @@ class SenderState {
   const std::string peer_uuid_;
   const std::string log_id_;
   wire::SyncPhase phase_ = wire::SyncPhase::disconnected;
-  bool brought_up_ = false;
+  bool brought_up_ = false; // the peer has had everything once
+  bool has_cursor_ = false; // position_ and retries_ are the whole truth
   bool question_ = false;
   LogPosition position_; // acknowledged
   std::uint64_t next_number_ = 1;

@@ -12,9 +12,15 @@ using wire::Mutation;
 
 constexpr std::size_t kUuidSize = 36;
 
-std::string uuid_key() { return "Cu"; }
-std::string group_key(std::string_view name) { return "Cg" + std::string(name); }
-std::string alias_key(std::string_view former) { return "Ca" + std::string(former); }
+std::string uuid_key() {
+  return "Cu";
+}
+std::string group_key(std::string_view name) {
+  return "Cg" + std::string(name);
+}
+std::string alias_key(std::string_view former) {
+  return "Ca" + std::string(former);
+}
 
 std::string node_key(std::uint32_t id) {
   wire::Bytes number;
@@ -28,9 +34,13 @@ Mutation put(std::string key, const T& fact) {
   return Mutation::put(std::move(key), std::string(wire::as_text(value)));
 }
 
-Mutation put(const NodeFact& node) { return put(node_key(node.id), node); }
+Mutation put(const NodeFact& node) {
+  return put(node_key(node.id), node);
+}
 
-Error invalid(std::string detail) { return Error{Errc::invalid_argument, std::move(detail)}; }
+Error invalid(std::string detail) {
+  return Error{Errc::invalid_argument, std::move(detail)};
+}
 
 Error no_such_node(std::uint32_t id) {
   return Error{Errc::not_found, "no node " + std::to_string(id)};
@@ -108,16 +118,16 @@ Status ClusterFacts::check_join(const wire::Join& join) const {
 
   for (const auto& [id, node] : nodes_) {
     if (id == join.id || node.uuid != join.uuid) continue;
-    return node.deleted
-               ? Error{Errc::denied, "the node was removed as " + node.id_text()}
-               : invalid("this UUID is node " + node.id_text() + ", not " + std::to_string(join.id));
+    return node.deleted ? Error{Errc::denied, "the node was removed as " + node.id_text()}
+                        : invalid("this UUID is node " + node.id_text() + ", not " +
+                                  std::to_string(join.id));
   }
   if (aliases_.contains(std::to_string(join.id)))
     return Error{Errc::exists, "storage ID " + std::to_string(join.id) + " is an alias"};
   if (const NodeFact* known = find(join.id)) {
     if (known->uuid != join.uuid)
-      return Error{Errc::exists, "storage ID " + std::to_string(join.id) + " belongs to " +
-                                     known->uuid};
+      return Error{Errc::exists,
+                   "storage ID " + std::to_string(join.id) + " belongs to " + known->uuid};
     if (known->deleted) return Error{Errc::denied, "node " + known->id_text() + " was removed"};
     if (known->group != join.group)
       return invalid("node " + known->id_text() + " is a member of " + known->group);
@@ -152,8 +162,7 @@ Result<ClusterFacts::Mutations> ClusterFacts::run(const JoinNode& command) const
   if (!node.brought_up) {
     const OtherMembers others = others_brought_up(nodes_, join.group, join.id, command.alive);
     // Nobody to be brought up by: the first of its group, or a new one where all others are down.
-    node.brought_up =
-        !others.any || (known == nullptr && !others.alive && !command.just_started);
+    node.brought_up = !others.any || (known == nullptr && !others.alive && !command.just_started);
   }
 
   Mutations mutations;
@@ -203,8 +212,7 @@ Result<ClusterFacts::Mutations> ClusterFacts::run(const AddGroup& command) const
 }
 
 Result<ClusterFacts::Mutations> ClusterFacts::run(const RemoveGroup& command) const {
-  if (!groups_.contains(command.name))
-    return Error{Errc::not_found, "no group " + command.name};
+  if (!groups_.contains(command.name)) return Error{Errc::not_found, "no group " + command.name};
   for (const auto& [id, node] : nodes_) {
     if (node.group == command.name && !node.deleted)
       return Error{Errc::busy, "node " + node.id_text() + " is a member of " + command.name};
@@ -240,7 +248,9 @@ Status ClusterFacts::load(std::string_view key, std::string_view value) {
     return Error{Errc::corrupt, "row C" + std::string(1, key[1]) + ": " + error.detail};
   };
   switch (key[1]) {
-    case 'u': cluster_uuid_ = value; return {};
+    case 'u':
+      cluster_uuid_ = value;
+      return {};
     case 'g': {
       auto group = wire::decode_lenient<GroupFact>(wire::as_view(value));
       if (!group) return damaged(group.error());
@@ -261,7 +271,8 @@ Status ClusterFacts::load(std::string_view key, std::string_view value) {
       return {};
     }
     // Rows of later versions: not ours to judge.
-    default: return {};
+    default:
+      return {};
   }
 }
 
@@ -272,8 +283,8 @@ void ClusterFacts::remove(std::string_view key) {
   if (key[1] == 'g') groups_.erase(name);
   if (key[1] == 'a') aliases_.erase(name);
   if (key[1] == 'n' && name.size() == 4) {
-    nodes_.erase(static_cast<std::uint32_t>(
-        wire::load_big_endian(wire::as_view(name).data(), name.size())));
+    nodes_.erase(
+        static_cast<std::uint32_t>(wire::load_big_endian(wire::as_view(name).data(), name.size())));
   }
 }
 

@@ -76,7 +76,7 @@ struct NameCluster {
 // A node asks to be a member, or tells that its address has changed.
 struct JoinNode {
   wire::Join join;
-  std::uint64_t now = 0;        // unix seconds
+  std::uint64_t now = 0;         // unix seconds
   std::set<std::uint32_t> alive; // nodes heard of lately
   // The tracker has just started: nodes that are not alive may only not have come back yet.
   bool just_started = false;
@@ -122,13 +122,14 @@ using FactsCommand = std::variant<NameCluster, JoinNode, MarkBroughtUp, SetDrain
 // --- the facts ----------------------------------------------------------------------------------
 
 class ClusterFacts {
- public:
+public:
   // The facts as another tracker shows them in its view (a tracker without a store).
   static ClusterFacts from_view(const wire::ClusterView& view);
 
   // What `command` would change; empty when it changes nothing. Errors by command:
   //   JoinNode       exists (the ID is another UUID's), denied (removed node), invalid_argument
-  //                  (illegal ID, UUID, group name, address; another group or number of store paths)
+  //                  (illegal ID, UUID, group name, address; another group or number of store
+  //                  paths)
   //   MarkBroughtUp, SetDraining, AddAlias   not_found (no such node)
   //   RemoveNode     not_found, already (removed before)
   //   AddGroup       exists, invalid_argument
@@ -157,7 +158,7 @@ class ClusterFacts {
 
   friend bool operator==(const ClusterFacts&, const ClusterFacts&) = default;
 
- private:
+private:
   using Mutations = std::vector<wire::Mutation>;
   Result<Mutations> run(const NameCluster& command) const;
   Result<Mutations> run(const JoinNode& command) const;

@@ -43,7 +43,21 @@ void ClusterState::set_facts(ClusterFacts facts) {
     }
     if (fact.deleted) node.connected = false;
   }
+  index_members();
   for (auto& [id, node] : nodes_) refresh(node);
+}
+
+void ClusterState::index_members() {
+  members_.clear();
+  has_ipv6_ = false;
+  for (const auto& [id, node] : nodes_) {
+    members_[node.fact.group].push_back(&node);
+    if (!node.fact.deleted && node.fact.host.find(':') != std::string::npos) has_ipv6_ = true;
+  }
+  for (auto& [group, members] : members_) {
+    std::sort(members.begin(), members.end(),
+              [](const Node* a, const Node* b) { return a->fact.id_text() < b->fact.id_text(); });
+  }
 }
 
 void ClusterState::heard_of(std::uint32_t id, Moment now) {
@@ -134,16 +148,14 @@ std::vector<MarkBroughtUp> ClusterState::brought_up(Moment now) const {
     std::size_t others = 0; // members that could bring it up, alive or not
     std::size_t peers = 0;  // active ones
     std::size_t agreed = 0;
-    for (const auto& [peer_id, peer] : nodes_) {
-      if (peer_id == id || peer.fact.group != node.fact.group || peer.fact.deleted ||
-          !peer.fact.brought_up)
-        continue;
+    for (const Node* peer : members(node.fact.group)) {
+      if (peer == &node || peer->fact.deleted || !peer->fact.brought_up) continue;
       ++others;
-      if (!peer.connected) continue;
+      if (!peer->connected) continue;
       ++peers;
-      agreed += static_cast<std::size_t>(
-          std::any_of(peer.report.peers.begin(), peer.report.peers.end(),
-                      [id = id](const auto& sync) { return sync.peer_id == id && sync.brought_up; }));
+      agreed += static_cast<std::size_t>(std::any_of(
+          peer->report.peers.begin(), peer->report.peers.end(),
+          [id = id](const auto& sync) { return sync.peer_id == id && sync.brought_up; }));
     }
     // Right after our start a missing peer may be about to come back, and to object.
     const bool complete = peers == others || !just_started(now);
@@ -159,9 +171,9 @@ NodeState ClusterState::state_of(const Node& node) const {
   if (node.fact.deleted) return NodeState::deleted;
   if (!node.connected) return NodeState::offline;
   if (node.fact.brought_up) return node.report.stopping ? NodeState::online : NodeState::active;
-  for (const auto& [id, peer] : nodes_) {
-    if (!peer.connected || peer.fact.group != node.fact.group) continue;
-    for (const auto& sync : peer.report.peers) {
+  for (const Node* peer : members(node.fact.group)) {
+    if (!peer->connected) continue;
+    for (const auto& sync : peer->report.peers) {
       if (sync.peer_id == node.fact.id &&
           (sync.phase == wire::SyncPhase::bring_up || sync.brought_up))
         return NodeState::syncing;
@@ -178,8 +190,8 @@ void ClusterState::refresh(Node& node) {
 }
 
 void ClusterState::refresh_group(const std::string& group) {
-  for (auto& [id, node] : nodes_) {
-    if (node.fact.group == group && !node.fact.brought_up) refresh(node);
+  for (const Node* member : members(group)) {
+    if (!member->fact.brought_up) refresh(nodes_.at(member->fact.id));
   }
 }
 
@@ -216,21 +228,10 @@ const Node* ClusterState::find(std::uint32_t id) const {
   return found == nodes_.end() ? nullptr : &found->second;
 }
 
-std::vector<const Node*> ClusterState::members(std::string_view group) const {
-  std::vector<const Node*> members;
-  for (const auto& [id, node] : nodes_) {
-    if (node.fact.group == group) members.push_back(&node);
-  }
-  std::sort(members.begin(), members.end(), [](const Node* a, const Node* b) {
-    return a->fact.id_text() < b->fact.id_text();
-  });
-  return members;
-}
-
-bool ClusterState::has_ipv6() const {
-  return std::any_of(nodes_.begin(), nodes_.end(), [](const auto& item) {
-    return !item.second.fact.deleted && item.second.fact.host.find(':') != std::string::npos;
-  });
+const std::vector<const Node*>& ClusterState::members(std::string_view group) const {
+  static const std::vector<const Node*> none;
+  const auto found = members_.find(group);
+  return found == members_.end() ? none : found->second;
 }
 
 } // namespace cairn::tracker

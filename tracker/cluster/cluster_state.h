@@ -41,11 +41,11 @@ struct Node {
   bool writable = true;
 
   bool connected = false;
-  std::uint64_t link = 0; // the connection it joined on
+  std::uint64_t link = 0;             // the connection it joined on
   std::chrono::milliseconds heard{0}; // its last join or heartbeat here
-  std::uint64_t last_heartbeat = 0; // unix seconds
-  wire::Join join;                  // of the last join
-  wire::Heartbeat report;           // the last heartbeat
+  std::uint64_t last_heartbeat = 0;   // unix seconds
+  wire::Join join;                    // of the last join
+  wire::Heartbeat report;             // the last heartbeat
 
   // Serves its clients, by state alone.
   bool is_up() const {
@@ -53,20 +53,20 @@ struct Node {
   }
   bool can_read() const { return readable && is_up(); }
   // May take uploads, if it has room.
-  bool can_write() const {
-    return writable && state == wire::NodeState::active && !fact.draining;
-  }
+  bool can_write() const { return writable && state == wire::NodeState::active && !fact.draining; }
   // Sums over the store paths, in bytes.
   std::uint64_t total_bytes() const;
   std::uint64_t free_bytes() const;
 };
 
 class ClusterState {
- public:
+public:
   // `entries` are the rules of storage_ids.conf. `started` is now: for check_active_interval after
   // it a silent node may just not have come back yet.
   ClusterState(std::chrono::milliseconds check_active_interval,
                const std::vector<config::StorageIdEntry>& entries, Moment started);
+  ClusterState(const ClusterState&) = delete; // members_ points into nodes_
+  ClusterState& operator=(const ClusterState&) = delete;
 
   // Takes new facts over. Nodes that are no longer in them vanish.
   void set_facts(ClusterFacts facts);
@@ -103,24 +103,29 @@ class ClusterState {
   // Of one group, or of all ("").
   wire::ClusterView view(std::string_view group) const;
   const Node* find(std::uint32_t id) const;
-  // Removed ones included, ordered by the text of their IDs as FastDFS does.
-  std::vector<const Node*> members(std::string_view group) const;
+  // Removed ones included, ordered by the text of their IDs as FastDFS does; empty for an unknown
+  // group. Lives until the facts change.
+  const std::vector<const Node*>& members(std::string_view group) const;
   bool has_group(std::string_view name) const { return facts_.groups().contains(name); }
   const std::map<std::uint32_t, Node>& nodes() const { return nodes_; }
   // True when a node has an IPv6 address: replies to clients then need wider fields.
-  bool has_ipv6() const;
+  bool has_ipv6() const { return has_ipv6_; }
 
- private:
+private:
   wire::NodeState state_of(const Node& node) const;
   // Sets the node's state by what is known; a change makes a new view.
   void refresh(Node& node);
   void refresh_group(const std::string& group);
+  void index_members();
 
   std::chrono::milliseconds check_active_interval_;
   std::map<std::uint32_t, config::StorageIdEntry> entries_; // by ID
   Moment started_;
   ClusterFacts facts_;
   std::map<std::uint32_t, Node> nodes_;
+  // By group, made anew with the facts: every query asks for members.
+  std::map<std::string, std::vector<const Node*>, std::less<>> members_;
+  bool has_ipv6_ = false;
   // Joins of the last check_active_interval, also of nodes that are no members yet.
   std::map<std::uint32_t, std::chrono::milliseconds> heard_of_;
   std::uint64_t version_;

@@ -76,8 +76,7 @@ std::uint64_t synced_until(const Node& node, const Node* source) {
 bool path_has_room(const wire::PathUsage& path, std::size_t path_count,
                    const config::ReservedSpace& reserve) {
   if (path.state != wire::PathState::ok) return false;
-  if (path.total_inodes > 0 &&
-      path.free_inodes <= std::min(kInodesKept, path.total_inodes / 100))
+  if (path.total_inodes > 0 && path.free_inodes <= std::min(kInodesKept, path.total_inodes / 100))
     return false;
   return has_room(path.free_bytes, path.total_bytes, std::max<std::size_t>(path_count, 1), reserve);
 }
@@ -167,15 +166,13 @@ Result<std::string> Selection::choose_group(const ClusterState& cluster,
                                         })
                            ->name);
   }
-  const auto next = std::find_if(candidates.begin(), candidates.end(), [this](const Candidate& c) {
-    return c.name > last_group_;
-  });
+  const auto next = std::find_if(candidates.begin(), candidates.end(),
+                                 [this](const Candidate& c) { return c.name > last_group_; });
   last_group_ = next == candidates.end() ? candidates.front().name : next->name;
   return last_group_;
 }
 
-const Node* Selection::choose_node(const std::vector<const Node*>& takers,
-                                   std::string_view group) {
+const Node* Selection::choose_node(const std::vector<const Node*>& takers, std::string_view group) {
   CAIRN_ASSERT(!takers.empty());
   if (rules_.store_server == config::StoreServer::first_by_ip) return takers.front();
   if (rules_.store_server == config::StoreServer::first_by_priority) {
@@ -267,8 +264,7 @@ Result<std::vector<const Node*>> Selection::for_fetch_all(const ClusterState& cl
   }
   if (!eligible.empty()) return eligible;
   // Nobody has it for certain: whom the round robin comes to next asks the others.
-  const auto next =
-      next_after(nodes, last_of(last_read_, group), [](const Node&) { return true; });
+  const auto next = next_after(nodes, last_of(last_read_, group), [](const Node&) { return true; });
   return std::vector<const Node*>{next};
 }
 

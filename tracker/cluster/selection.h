@@ -57,7 +57,7 @@ struct UploadTargets {
 };
 
 class Selection {
- public:
+public:
   explicit Selection(SelectionRules rules) : rules_(std::move(rules)) {}
 
   // For commands 101 and (with `group`) 104. Errors: not_found (no such group, or nobody takes
@@ -86,7 +86,7 @@ class Selection {
   // The store path the next upload to a node gets, if it has room.
   std::uint8_t current_path(std::uint32_t node_id) const;
 
- private:
+private:
   // By text of the ID taken last: nodes come and go, an index would jump.
   using Cursors = std::map<std::string, std::string, std::less<>>;
 

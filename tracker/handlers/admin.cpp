@@ -29,16 +29,26 @@ Reply reply_of(const json& object) {
 // The names of codes are part of the protocol: Errc in snake case.
 std::string_view code_name(Errc code) {
   switch (code) {
-    case Errc::not_found: return "not_found";
-    case Errc::unavailable: return "unavailable";
-    case Errc::denied: return "denied";
-    case Errc::busy: return "busy";
-    case Errc::exists: return "exists";
-    case Errc::invalid_argument: return "invalid_argument";
-    case Errc::unsupported: return "unsupported";
-    case Errc::already: return "already";
-    case Errc::timeout: return "timeout";
-    default: return "failed";
+    case Errc::not_found:
+      return "not_found";
+    case Errc::unavailable:
+      return "unavailable";
+    case Errc::denied:
+      return "denied";
+    case Errc::busy:
+      return "busy";
+    case Errc::exists:
+      return "exists";
+    case Errc::invalid_argument:
+      return "invalid_argument";
+    case Errc::unsupported:
+      return "unsupported";
+    case Errc::already:
+      return "already";
+    case Errc::timeout:
+      return "timeout";
+    default:
+      return "failed";
   }
 }
 

@@ -1,5 +1,5 @@
-// Handlers that change something or wait for somebody: native commands, and the two FastDFS commands
-// that remove. The queries are in queries.h; table.cpp puts all of them on the wire.
+// Handlers that change something or wait for somebody: native commands, and the two FastDFS
+// commands that remove. The queries are in queries.h; table.cpp puts all of them on the wire.
 #pragma once
 
 #include "common/net/session.h"

@@ -17,7 +17,7 @@ namespace cairn::tracker {
 
 // On the tracker's I/O thread.
 class FactsWriter {
- public:
+public:
   // `facts` are those of the store; `log` outlives the writer. `committed` is called with the new
   // facts after every change.
   FactsWriter(ReplicatedLog& log, ClusterFacts facts,
@@ -27,7 +27,7 @@ class FactsWriter {
   // those of ClusterFacts::evaluate(); unavailable when the log did not take it.
   Task<Status> submit(FactsCommand command);
 
- private:
+private:
   struct Waiting {
     explicit Waiting(const asio::any_io_executor& executor) : done(executor) {}
     FactsCommand command;

@@ -33,9 +33,12 @@ std::uint64_t rw_mode(const Node& node) {
 
 std::size_t address_width(const config::TrackerConfig& config, const ClusterState& cluster) {
   switch (config.response_ip_addr_size) {
-    case config::IpAddrSize::v4: return kV4Width;
-    case config::IpAddrSize::v6: return kV6Width;
-    case config::IpAddrSize::automatic: break;
+    case config::IpAddrSize::v4:
+      return kV4Width;
+    case config::IpAddrSize::v6:
+      return kV6Width;
+    case config::IpAddrSize::automatic:
+      break;
   }
   return cluster.has_ipv6() ? kV6Width : kV4Width;
 }
@@ -147,8 +150,8 @@ void append_group_stat(const GroupStat& group, CompatStat version, wire::Bytes& 
 void append_node_stat(const Node& node, const config::ReservedSpace& reserve,
                       std::uint8_t current_path, CompatStat version, std::size_t width,
                       wire::Bytes& out) {
-  const bool before_6_13 = version == CompatStat::v5 || version == CompatStat::v6_11 ||
-                           version == CompatStat::v6_12;
+  const bool before_6_13 =
+      version == CompatStat::v5 || version == CompatStat::v6_11 || version == CompatStat::v6_12;
   std::size_t address = kV6Width;
   if (version == CompatStat::v5) address = kV4Width;
   if (version == CompatStat::v6_15) address = width;
@@ -167,8 +170,7 @@ void append_node_stat(const Node& node, const config::ReservedSpace& reserve,
   writer.integer(node.join.start_time, 8);
   writer.integer(node.total_bytes() >> kMebiShift, 8);
   writer.integer(node.free_bytes() >> kMebiShift, 8);
-  if (version == CompatStat::v6_15)
-    writer.integer(reserve.of(node.total_bytes()) >> kMebiShift, 8);
+  if (version == CompatStat::v6_15) writer.integer(reserve.of(node.total_bytes()) >> kMebiShift, 8);
   writer.integer(node.join.upload_priority, 8);
   writer.integer(node.fact.store_path_count, 8);
   writer.integer(node.fact.subdir_count, 8);

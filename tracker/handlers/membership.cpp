@@ -98,8 +98,8 @@ Task<Result<Reply>> join(Tracker& tracker, Session& session, Body& body) {
   if (forwarded) {
     if (const Node* node = tracker.cluster().find(join.id)) reply.state = node->state;
   } else {
-    CAIRN_CO_TRY(state, tracker.cluster().joined(join, tracker.link(session).number,
-                                                 tracker.now()));
+    CAIRN_CO_TRY(state,
+                 tracker.cluster().joined(join, tracker.link(session).number, tracker.now()));
     session.peer_id = join.id;
     reply.state = state;
     log().info("node joined node={} group={} address={} state={}", join.id, join.group,
@@ -111,8 +111,8 @@ Task<Result<Reply>> join(Tracker& tracker, Session& session, Body& body) {
 
 Task<Result<Reply>> heartbeat(Tracker& tracker, Session& session, Body& body) {
   CAIRN_CO_TRY(heartbeat, wire::decode_lenient<wire::Heartbeat>(body.whole()));
-  CAIRN_CO_TRY(state, tracker.cluster().heartbeat(heartbeat, tracker.link(session).number,
-                                                  tracker.now()));
+  CAIRN_CO_TRY(state,
+               tracker.cluster().heartbeat(heartbeat, tracker.link(session).number, tracker.now()));
   tracker.note_brought_up();
   wire::HeartbeatReply reply;
   reply.state = state;

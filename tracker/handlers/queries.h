@@ -1,5 +1,5 @@
-// FastDFS commands that only read the cluster: functions from a request's body to a reply's, without
-// sockets. Numbers in comments are commands of the protocol; a body of the wrong length is
+// FastDFS commands that only read the cluster: functions from a request's body to a reply's,
+// without sockets. Numbers in comments are commands of the protocol; a body of the wrong length is
 // invalid_argument everywhere.
 #pragma once
 
@@ -10,6 +10,7 @@
 #include "tracker/cluster/selection.h"
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,9 +31,10 @@ struct Query {
   const config::TrackerConfig& config;
   const ClusterState& cluster;
   Selection& selection;
-  std::uint64_t now_s = 0;                 // unix seconds
-  std::string caller;                      // numeric address of the client
-  std::vector<TrackerSeen> trackers = {};  // this one first
+  std::uint64_t now_s = 0; // unix seconds
+  std::string caller;      // numeric address of the client
+  // The trackers, this one first. Asked by few commands.
+  std::function<std::vector<TrackerSeen>()> trackers = {};
 };
 
 // Where to upload. Errors of all four: not_found, no_space.
@@ -52,7 +54,8 @@ Result<wire::Bytes> list_group(Query& query, wire::View body);      // 90
 Result<wire::Bytes> list_all_groups(Query& query, wire::View body); // 91
 Result<wire::Bytes> list_storages(Query& query, wire::View body);   // 92
 
-// Nodes and their IDs. Errors: not_found; fetch_storage_ids: invalid_argument (start beyond the end).
+// Nodes and their IDs. Errors: not_found; fetch_storage_ids: invalid_argument (start beyond the
+// end).
 Result<wire::Bytes> fetch_storage_ids(Query& query, wire::View body);  // 69
 Result<wire::Bytes> get_storage_id(Query& query, wire::View body);     // 70
 Result<wire::Bytes> get_storage_status(Query& query, wire::View body); // 71

@@ -18,8 +18,8 @@ struct Asked {
 Result<Asked> parse(const Query& query, wire::View body) {
   CAIRN_TRY(request, wire::decode<wire::GroupFile>(body));
   if (request.name.size() < kNameMin || request.name.size() > kRemoteNameMax)
-    return Error{Errc::invalid_argument, "a name of " + std::to_string(request.name.size()) +
-                                             " bytes"};
+    return Error{Errc::invalid_argument,
+                 "a name of " + std::to_string(request.name.size()) + " bytes"};
   if (!query.cluster.has_group(request.group))
     return Error{Errc::not_found, "no group " + request.group};
   CAIRN_TRY(name, parse_remote_name(request.name));

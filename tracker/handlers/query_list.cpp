@@ -25,19 +25,19 @@ Result<wire::Bytes> list_all_groups(Query& query, wire::View body) {
   if (!body.empty()) return Error{Errc::invalid_argument, "this command has no body"};
   wire::Bytes out;
   for (const auto& [name, fact] : query.cluster.facts().groups())
-    append_group_stat(GroupStat::of(query.cluster, query.selection,
-                                    query.config.reserved_storage_space, name),
-                      query.config.compat_stat_version, out);
+    append_group_stat(
+        GroupStat::of(query.cluster, query.selection, query.config.reserved_storage_space, name),
+        query.config.compat_stat_version, out);
   return out;
 }
 
 Result<wire::Bytes> list_storages(Query& query, wire::View body) {
   CAIRN_TRY(request, wire::decode<wire::GroupFile>(body));
   // Java sends an address here, padded or not.
-  const std::string wanted = request.name.substr(0, request.name.find('\0'));
+  const std::string wanted = request.name.c_str();
   if (request.name.size() > kIdTextMax)
-    return Error{Errc::invalid_argument, "a storage ID of " + std::to_string(request.name.size()) +
-                                             " bytes"};
+    return Error{Errc::invalid_argument,
+                 "a storage ID of " + std::to_string(request.name.size()) + " bytes"};
   if (!query.cluster.has_group(request.group))
     return Error{Errc::not_found, "no group " + request.group};
   wire::Bytes out;

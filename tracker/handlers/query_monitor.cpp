@@ -14,7 +14,9 @@ namespace {
 constexpr std::size_t kHostSize = 52; // "address:port" and NUL
 constexpr std::size_t kIdTextMax = 15;
 
-Error invalid() { return Error{Errc::invalid_argument, "body length"}; }
+Error invalid() {
+  return Error{Errc::invalid_argument, "body length"};
+}
 
 template <std::size_t N>
 Result<std::array<std::uint8_t, N>> bytes_of(wire::View body) {
@@ -35,7 +37,7 @@ Result<wire::Bytes> set_trunk_server(Query&, wire::View body) {
 
 Result<wire::Bytes> get_leader(Query& query, wire::View body) {
   if (!body.empty()) return invalid();
-  for (const auto& tracker : query.trackers) {
+  for (const auto& tracker : query.trackers()) {
     if (tracker.holder) return wire::to_bytes(tracker.address);
   }
   return Error{Errc::not_found, "no tracker holds the metadata"};
@@ -45,12 +47,13 @@ Result<wire::Bytes> tracker_cluster_stat(Query& query, wire::View body) {
   constexpr std::uint8_t kByActive = 1;
   constexpr std::uint8_t kByLeader = 2;
   CAIRN_TRY(wanted, bytes_of<3>(body));
-  if (query.trackers.empty() || !query.trackers.front().holder)
+  const std::vector<TrackerSeen> trackers = query.trackers();
+  if (trackers.empty() || !trackers.front().holder)
     return Error{Errc::unsupported, "ask the tracker that holds the metadata"};
   wire::Bytes rows;
   wire::Writer writer(rows);
   std::uint64_t count = 0;
-  for (const auto& tracker : query.trackers) {
+  for (const auto& tracker : trackers) {
     if ((wanted[0] & kByActive) != 0 && tracker.connected != (wanted[1] != 0)) continue;
     if ((wanted[0] & kByLeader) != 0 && tracker.holder != (wanted[2] != 0)) continue;
     if (count == 255) break; // the count is one byte

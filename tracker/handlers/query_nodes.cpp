@@ -32,7 +32,7 @@ Result<const Node*> find_by_address(const Query& query, wire::View body) {
   CAIRN_TRY(request, wire::decode<wire::GroupFile>(body));
   if (!query.cluster.has_group(request.group))
     return Error{Errc::not_found, "no group " + request.group};
-  const std::string text = request.name.substr(0, request.name.find('\0'));
+  const std::string text = request.name.c_str();
   std::string host = text.empty() ? query.caller : text;
   std::uint16_t port = 0;
   if (!is_ip_address(host)) {
@@ -102,12 +102,19 @@ Result<wire::Bytes> get_parameters(Query& query, wire::View body) {
       "use_storage_id=true\n"
       "id_type_in_filename=id\n"
       "trust_storage_server_id=true\n"
-      "response_ip_addr_size=" + std::to_string(address_width(config, query.cluster)) + "\n"
+      "response_ip_addr_size=" +
+      std::to_string(address_width(config, query.cluster)) +
+      "\n"
       "storage_ip_changed_auto_adjust=true\n"
       "storage_sync_file_max_delay=" +
-      std::to_string(config.storage_sync_file_max_delay.count()) + "\n"
-      "store_path=" + std::to_string(static_cast<int>(config.store_path)) + "\n"
-      "reserved_storage_space=" + reserve + "\n"
+      std::to_string(config.storage_sync_file_max_delay.count()) +
+      "\n"
+      "store_path=" +
+      std::to_string(static_cast<int>(config.store_path)) +
+      "\n"
+      "reserved_storage_space=" +
+      reserve +
+      "\n"
       "use_trunk_file=false\n"
       "slot_min_size=256\n"
       "slot_max_size=1048576\n"

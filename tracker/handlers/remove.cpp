@@ -22,7 +22,7 @@ Task<Result<Reply>> ask_holder(Tracker& tracker, const Body& body) {
 
 Task<Result<Reply>> delete_storage(Tracker& tracker, Session&, Body& body) {
   CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(body.whole()));
-  const std::string id_text = request.name.substr(0, request.name.find('\0'));
+  const std::string id_text = request.name.c_str();
   if (id_text.empty() || request.name.size() > kIdTextMax)
     co_return Error{Errc::invalid_argument, "a storage ID of 1 to 15 bytes expected"};
   if (!tracker.is_holder()) co_return co_await ask_holder(tracker, body);

@@ -15,18 +15,24 @@ constexpr std::uint64_t kLagAlarmMs = 300'000;
 
 std::string_view path_state(wire::PathState state) {
   switch (state) {
-    case wire::PathState::ok: return "ok";
-    case wire::PathState::read_only: return "read_only";
-    case wire::PathState::failed: return "failed";
+    case wire::PathState::ok:
+      return "ok";
+    case wire::PathState::read_only:
+      return "read_only";
+    case wire::PathState::failed:
+      return "failed";
   }
   return "unknown";
 }
 
 std::string_view sync_phase(wire::SyncPhase phase) {
   switch (phase) {
-    case wire::SyncPhase::disconnected: return "disconnected";
-    case wire::SyncPhase::bring_up: return "bring_up";
-    case wire::SyncPhase::tail: return "tail";
+    case wire::SyncPhase::disconnected:
+      return "disconnected";
+    case wire::SyncPhase::bring_up:
+      return "bring_up";
+    case wire::SyncPhase::tail:
+      return "tail";
   }
   return "unknown";
 }
@@ -82,14 +88,22 @@ json sync_json(const Node& node, const wire::PeerSync& sync) {
 
 std::string_view describe(wire::NodeState state) {
   switch (state) {
-    case wire::NodeState::init: return "init";
-    case wire::NodeState::wait_sync: return "wait_sync";
-    case wire::NodeState::syncing: return "syncing";
-    case wire::NodeState::deleted: return "deleted";
-    case wire::NodeState::offline: return "offline";
-    case wire::NodeState::online: return "online";
-    case wire::NodeState::active: return "active";
-    case wire::NodeState::recovery: return "recovery";
+    case wire::NodeState::init:
+      return "init";
+    case wire::NodeState::wait_sync:
+      return "wait_sync";
+    case wire::NodeState::syncing:
+      return "syncing";
+    case wire::NodeState::deleted:
+      return "deleted";
+    case wire::NodeState::offline:
+      return "offline";
+    case wire::NodeState::online:
+      return "online";
+    case wire::NodeState::active:
+      return "active";
+    case wire::NodeState::recovery:
+      return "recovery";
   }
   return "unknown";
 }

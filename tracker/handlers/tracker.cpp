@@ -25,9 +25,10 @@ spdlog::logger& logs() {
 
 Moment read_clocks() {
   Moment moment;
-  moment.unix_s = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
-                      std::chrono::system_clock::now().time_since_epoch())
-                      .count());
+  moment.unix_s =
+      static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
+                                     std::chrono::system_clock::now().time_since_epoch())
+                                     .count());
   moment.steady = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now().time_since_epoch());
   return moment;
@@ -38,7 +39,9 @@ bool contains(const config::HostList& list, const asio::ip::address& address) {
                          : list.contains(address.to_v6().to_bytes());
 }
 
-bool is_wildcard(const std::string& address) { return address == "0.0.0.0" || address == "::"; }
+bool is_wildcard(const std::string& address) {
+  return address == "0.0.0.0" || address == "::";
+}
 
 } // namespace
 
@@ -66,7 +69,9 @@ Tracker::Tracker(asio::any_io_executor executor, const config::TrackerConfig& co
   }
 }
 
-Moment Tracker::now() const { return read_clocks(); }
+Moment Tracker::now() const {
+  return read_clocks();
+}
 
 Task<void> Tracker::watch() {
   asio::steady_timer timer(co_await asio::this_coro::executor);
@@ -78,7 +83,7 @@ Task<void> Tracker::watch() {
       const Status pulled = co_await pull();
       if (!pulled && !complained && !stopping_)
         logs().warn("metadata holder does not answer holder={} error={}",
-                   config_.metadata_holder->text(), pulled.error().text());
+                    config_.metadata_holder->text(), pulled.error().text());
       if (pulled && complained)
         logs().info("metadata holder answers again holder={}", config_.metadata_holder->text());
       complained = !pulled;
@@ -96,9 +101,8 @@ void Tracker::stop() {
 Task<Status> Tracker::pull() {
   const wire::ViewRequest everything;
   wire::Bytes body = wire::encode(everything);
-  CAIRN_CO_TRY(reply, co_await forward(
-                          static_cast<std::uint8_t>(wire::NativeCommand::cluster_view),
-                          std::move(body)));
+  CAIRN_CO_TRY(reply, co_await forward(static_cast<std::uint8_t>(wire::NativeCommand::cluster_view),
+                                       std::move(body)));
   CAIRN_CO_TRY(view, wire::decode_lenient<wire::ClusterView>(reply));
   learn(view);
   co_return Status();
@@ -167,8 +171,8 @@ bool Tracker::is_ready(std::string* reason) const {
 }
 
 bool Tracker::holder_reachable() const {
-  return is_holder() || (holder_answered_.count() != 0 &&
-                         now().steady - holder_answered_ < kHolderSilentMax);
+  return is_holder() ||
+         (holder_answered_.count() != 0 && now().steady - holder_answered_ < kHolderSilentMax);
 }
 
 bool Tracker::is_allowed(const asio::ip::address& address) const {
@@ -246,7 +250,7 @@ Query Tracker::query(const Session& session) {
                selection_,
                now().unix_s,
                session.connection.peer_address().to_string(),
-               trackers(&session)};
+               [this, &session] { return trackers(&session); }};
 }
 
 void Tracker::count(std::uint8_t command, bool ok) {

@@ -28,7 +28,7 @@ struct Link {
   std::uint64_t number = 0; // never used again
   wire::Role role = wire::Role::client;
   std::string uuid;
-  std::string address;      // of a tracker that said hello: where it listens
+  std::string address; // of a tracker that said hello: where it listens
 };
 
 // Requests by command, for metrics.
@@ -38,7 +38,7 @@ struct CommandCount {
 };
 
 class Tracker {
- public:
+public:
   // `executor` is the I/O thread's. `log` is the log of the tracker that holds the metadata, with
   // the facts it has; nullptr when `config.metadata_holder` names another tracker. All references
   // outlive the tracker.
@@ -98,7 +98,7 @@ class Tracker {
   void count(std::uint8_t command, bool ok);
   const std::array<CommandCount, 256>& counts() const { return counts_; }
 
- private:
+private:
   Task<Status> pull();
   Task<void> commit_brought_up(MarkBroughtUp command);
 

@@ -47,8 +47,7 @@ void sync_family(MetricsText& out, const ClusterState& cluster, std::string_view
 
 void tracker_families(MetricsText& out, Tracker& tracker) {
   out.family("cairn_build_info", "gauge", "Version of this program.");
-  out.sample(std::uint64_t{1},
-             {{"version", CAIRN_VERSION}, {"revision", ""}, {"role", "tracker"}});
+  out.sample(std::uint64_t{1}, {{"version", CAIRN_VERSION}, {"revision", ""}, {"role", "tracker"}});
   out.family("cairn_start_time_seconds", "gauge", "When this process started, unix time.");
   out.sample(tracker.start_time());
   out.family("cairn_tracker_ready", "gauge", "1 when this tracker should get traffic.");

@@ -29,7 +29,9 @@ std::string size_text(std::uint64_t bytes) {
   return text.data();
 }
 
-std::string cell(std::string_view text) { return "<td>" + html_escape(text) + "</td>"; }
+std::string cell(std::string_view text) {
+  return "<td>" + html_escape(text) + "</td>";
+}
 std::string number(std::string_view text) {
   return "<td class=\"n\">" + html_escape(text) + "</td>";
 }
@@ -102,12 +104,23 @@ std::string html_escape(std::string_view text) {
   out.reserve(text.size());
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;

@@ -14,12 +14,18 @@ constexpr std::size_t kGroupBytesMax = 8 * 1024 * 1024;
 
 std::string_view describe(AppendStatus status) {
   switch (status) {
-    case AppendStatus::committed: return "committed";
-    case AppendStatus::not_leader: return "not leader";
-    case AppendStatus::fenced: return "fenced";
-    case AppendStatus::unknown: return "unknown";
-    case AppendStatus::no_quorum: return "no quorum";
-    case AppendStatus::too_large: return "too large";
+    case AppendStatus::committed:
+      return "committed";
+    case AppendStatus::not_leader:
+      return "not leader";
+    case AppendStatus::fenced:
+      return "fenced";
+    case AppendStatus::unknown:
+      return "unknown";
+    case AppendStatus::no_quorum:
+      return "no quorum";
+    case AppendStatus::too_large:
+      return "too large";
   }
   return "unknown";
 }
@@ -54,7 +60,8 @@ Task<void> EmbeddedLog::flush() {
   while (!queue_.empty()) {
     Group group;
     std::size_t bytes = 0;
-    while (!queue_.empty() && (group.empty() || bytes + queue_.front()->batch.size() <= kGroupBytesMax)) {
+    while (!queue_.empty() &&
+           (group.empty() || bytes + queue_.front()->batch.size() <= kGroupBytesMax)) {
       bytes += queue_.front()->batch.size();
       group.push_back(std::move(queue_.front()));
       queue_.pop_front();
@@ -93,7 +100,9 @@ Task<Status> EmbeddedLog::write(const Group& group) {
   co_return Status();
 }
 
-Task<bool> EmbeddedLog::read_barrier() { co_return lease_valid(); }
+Task<bool> EmbeddedLog::read_barrier() {
+  co_return lease_valid();
+}
 
 LogStatus EmbeddedLog::status() const {
   LogStatus status;

@@ -14,7 +14,7 @@
 namespace cairn::tracker {
 
 class EmbeddedLog final : public ReplicatedLog {
- public:
+public:
   // A batch larger than this is refused (too_large).
   static constexpr std::size_t kBatchBytesMax = 4 * 1024 * 1024;
 
@@ -30,7 +30,7 @@ class EmbeddedLog final : public ReplicatedLog {
   // Synced writes so far; fewer than appends when some went together.
   std::uint64_t syncs() const { return syncs_; }
 
- private:
+private:
   struct Waiting {
     explicit Waiting(const asio::any_io_executor& executor) : done(executor) {}
     wire::Bytes batch;

@@ -27,8 +27,12 @@ struct AppliedRow {
   }
 };
 
-leveldb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
-std::string_view view(const leveldb::Slice& text) { return {text.data(), text.size()}; }
+leveldb::Slice slice(std::string_view text) {
+  return {text.data(), text.size()};
+}
+std::string_view view(const leveldb::Slice& text) {
+  return {text.data(), text.size()};
+}
 
 Error failed(std::string_view what, const leveldb::Status& status) {
   Errc code = Errc::io_error;

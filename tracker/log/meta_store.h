@@ -20,7 +20,7 @@ namespace cairn::tracker {
 // Table 'M' is the store's own: "Mapplied" (LogPos of the last entry, written with its mutations)
 // and "Mfmt" (version of the whole format).
 class MetaStore final : public LogApplier {
- public:
+public:
   // Opens the store in `directory`, made if it is missing. Errors: busy (another process has it),
   // corrupt (with what to do), unsupported (written by a later version), io_error.
   static Result<std::unique_ptr<MetaStore>> open(const std::filesystem::path& directory);
@@ -36,7 +36,7 @@ class MetaStore final : public LogApplier {
   Status scan(std::string_view prefix,
               const std::function<Status(std::string_view key, std::string_view value)>& row) const;
 
- private:
+private:
   MetaStore();
 
   std::unique_ptr<const leveldb::FilterPolicy> filter_;

@@ -46,7 +46,7 @@ struct LogEntry {
 // The state machine under a log. Called from one thread at a time, in order, never on the I/O
 // thread.
 class LogApplier {
- public:
+public:
   virtual ~LogApplier() = default;
 
   // The last entry that was applied; read at start.
@@ -67,7 +67,7 @@ struct LogStatus {
 
 // Called on the tracker's I/O thread.
 class ReplicatedLog {
- public:
+public:
   virtual ~ReplicatedLog() = default;
 
   // Begins; `applier` outlives the log. Errors: what keeps it from serving.

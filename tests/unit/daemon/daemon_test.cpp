@@ -1,21 +1,21 @@
 // Log lines, the data lock, the node's UUID, durable files.
-#include "common/base/durable_file.h"
 #include "common/daemon/daemon.h"
+
+#include "common/base/durable_file.h"
 #include "common/daemon/log_line.h"
 
 #include <gtest/gtest.h>
 
-#include <sys/stat.h>
-
 #include <cstdlib>
 #include <filesystem>
+#include <sys/stat.h>
 
 namespace cairn {
 
 namespace {
 
 class DaemonFiles : public ::testing::Test {
- protected:
+protected:
   DaemonFiles() {
     std::string name = (std::filesystem::temp_directory_path() / "cairn-daemon-XXXXXX").string();
     base = ::mkdtemp(name.data());
@@ -51,11 +51,12 @@ TEST(LogLine, FactsBecomeFields) {
   EXPECT_EQ(logfmt("peer joined group=g1 node=7"),
             "time=2023-11-14T22:13:20.007Z level=info logger=storage.sync msg=\"peer joined\" "
             "group=g1 node=7\n");
-  EXPECT_EQ(json("peer joined group=g1 error=no such file node=7"),
-            "{\"time\":\"2023-11-14T22:13:20.007Z\",\"level\":\"info\",\"logger\":\"storage.sync\","
-            "\"msg\":\"peer joined\",\"group\":\"g1\",\"error\":\"no such file\",\"node\":\"7\"}\n");
-  EXPECT_NE(logfmt("failed error=open /x: no=t found path=").find(
-                "msg=\"failed\" error=\"open /x:\" no=\"t found\" path=\"\"\n"),
+  EXPECT_EQ(
+      json("peer joined group=g1 error=no such file node=7"),
+      "{\"time\":\"2023-11-14T22:13:20.007Z\",\"level\":\"info\",\"logger\":\"storage.sync\","
+      "\"msg\":\"peer joined\",\"group\":\"g1\",\"error\":\"no such file\",\"node\":\"7\"}\n");
+  EXPECT_NE(logfmt("failed error=open /x: no=t found path=")
+                .find("msg=\"failed\" error=\"open /x:\" no=\"t found\" path=\"\"\n"),
             std::string::npos);
   EXPECT_NE(logfmt("plain text").find("msg=\"plain text\"\n"), std::string::npos);
   EXPECT_NE(logfmt("a=1").find("msg=\"\" a=1\n"), std::string::npos);
@@ -78,9 +79,7 @@ TEST_F(DaemonFiles, OneProcessHasTheData) {
   EXPECT_EQ(second.code(), Errc::busy);
   EXPECT_NE(second.error().detail.find("(pid " + std::to_string(::getpid()) + ")"),
             std::string::npos);
-  {
-    DataLock gone = *std::move(lock);
-  }
+  { DataLock gone = *std::move(lock); }
   EXPECT_TRUE(DataLock::take(base));
 }
 

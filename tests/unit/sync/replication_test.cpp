@@ -514,7 +514,7 @@ std::uint64_t number_of(const char* variable, std::uint64_t otherwise) {
 TEST(Replication, RandomChangesConverge) {
   spdlog::set_level(spdlog::level::err);
   const std::uint64_t one = number_of("CAIRN_SYNC_SEED", 0);
-  const std::uint64_t seeds = one != 0 ? 1 : number_of("CAIRN_SYNC_SEEDS", 6);
+  const std::uint64_t seeds = one != 0 ? 1 : number_of("CAIRN_SYNC_SEEDS", 4);
   for (std::uint64_t i = 1; i <= seeds; ++i) {
     const std::uint64_t seed = one != 0 ? one : i;
     SCOPED_TRACE("CAIRN_SYNC_SEED=" + std::to_string(seed));
@@ -579,6 +579,25 @@ TEST(Replication, ADeleteThatArrivesBeforeTheFileWins) {
   world.heal();
   world.expect_equal();
   EXPECT_FALSE(world.node(1).store->exists(name_of(made->name)));
+}
+
+TEST(Replication, ADeleteOfTheNewNameThatArrivesBeforeTheRename) {
+  World world(15, 3);
+  world.heal();
+  NewFile file;
+  file.extension = "txt";
+  file.appender = true;
+  const auto made = world.node(1).store->create(file, 0, wire::as_view("content"));
+  ASSERT_TRUE(made);
+  world.heal();
+  const auto renamed = world.node(1).store->regenerate(name_of(made->name));
+  ASSERT_TRUE(renamed);
+  EXPECT_TRUE(world.stream(1, 2).drain());
+  ASSERT_TRUE(world.node(2).store->remove(name_of(renamed->name), Origin()));
+  EXPECT_TRUE(world.stream(2, 3).drain());
+  world.heal();
+  EXPECT_TRUE(world.node(3).files().empty());
+  world.expect_equal();
 }
 
 TEST(Replication, MetadataWaitsForItsFile) {

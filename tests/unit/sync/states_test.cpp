@@ -79,10 +79,6 @@ SentBatch batch_through(std::uint64_t seq, std::uint64_t bytes = 0) {
 
 SenderState tailing(SenderLimits limits = {}, std::uint64_t from = 0) {
   SenderState state(limits, "peer", "log");
-  wire::SyncHelloReply reply;
-  reply.known = true;
-  reply.applied_seq = from;
-  EXPECT_TRUE(state.begin(reply, 0, 1000).has_value());
   state.tail_from({from, from, 0});
   return state;
 }
@@ -112,9 +108,9 @@ TEST(SenderState, APositionOutsideTheLogMeansBringUp) {
   wire::SyncHelloReply reply;
   reply.known = true;
   reply.applied_seq = 5;
-  SenderState pruned({}, "peer", "log");
+  SenderState pruned = tailing({}, 5);
   EXPECT_FALSE(pruned.begin(reply, 6, 10).has_value());
-  SenderState ahead({}, "peer", "log");
+  SenderState ahead = tailing({}, 5);
   EXPECT_FALSE(ahead.begin(reply, 0, 4).has_value());
 }
 
@@ -131,6 +127,16 @@ TEST(SenderState, WhatWasNotAcknowledgedIsSentAgain) {
   // And the other way round: the peer lost what it had not made durable.
   reply.applied_seq = 3;
   EXPECT_EQ(state.begin(reply, 0, 100), std::optional<std::uint64_t>(3));
+}
+
+TEST(SenderState, ALostCursorMeansComparing) {
+  // What the peer refused before its position is known to nobody.
+  SenderState state({}, "peer", "log");
+  wire::SyncHelloReply reply;
+  reply.known = true;
+  reply.applied_seq = 5;
+  EXPECT_FALSE(state.begin(reply, 0, 10).has_value());
+  EXPECT_TRUE(state.is_brought_up());
 }
 
 TEST(SenderState, AMissingFileIsSentWhole) {

@@ -1,8 +1,9 @@
 // Facts through the embedded log and back, and appends that share a sync.
+#include "tracker/log/embedded_log.h"
+
 #include "common/net/disk_pool.h"
 #include "tests/unit/tracker/fixture.h"
 #include "tracker/handlers/facts_writer.h"
-#include "tracker/log/embedded_log.h"
 #include "tracker/log/meta_store.h"
 
 #include <boost/asio/io_context.hpp>
@@ -15,7 +16,7 @@ namespace cairn::tracker {
 namespace {
 
 class TemporaryDirectory {
- public:
+public:
   TemporaryDirectory() {
     std::string name = (std::filesystem::temp_directory_path() / "cairn-meta-XXXXXX").string();
     path = ::mkdtemp(name.data());
@@ -41,7 +42,7 @@ wire::Bytes batch_of(const std::string& key, const std::string& value) {
 
 // Writes fail from the given one on.
 class FailingApplier final : public LogApplier {
- public:
+public:
   LogPos applied() const override { return {1, 5}; }
   Status apply(std::span<const LogEntry>, bool) override { return Error{Errc::io_error, "disk"}; }
 };
@@ -93,9 +94,8 @@ TEST(EmbeddedLog, FactsSurviveAReopen) {
   auto store = MetaStore::open(directory.path / "meta");
   ASSERT_TRUE(store);
   ClusterFacts loaded;
-  ASSERT_TRUE((*store)->scan("C", [&](std::string_view key, std::string_view value) {
-    return loaded.load(key, value);
-  }));
+  ASSERT_TRUE((*store)->scan(
+      "C", [&](std::string_view key, std::string_view value) { return loaded.load(key, value); }));
   EXPECT_EQ(loaded, shown);
   EXPECT_EQ(loaded.cluster_uuid(), "u");
   EXPECT_GE((*store)->applied().index, 1U);

@@ -17,7 +17,7 @@ inline constexpr std::uint64_t kNow = 1'700'000'000; // unix seconds
 
 // Joins, heartbeats and time for a ClusterState; facts are applied without a log.
 class TestCluster {
- public:
+public:
   explicit TestCluster(std::vector<config::StorageIdEntry> entries = {})
       : state(std::chrono::seconds(10), entries, at(0)) {
     now = at(60'000);

@@ -1,9 +1,10 @@
 // FastDFS replies byte by byte, without sockets.
+#include "tracker/handlers/queries.h"
+
 #include "common/base/text.h"
 #include "common/wire/fastdfs.h"
 #include "tests/unit/tracker/fixture.h"
 #include "tracker/handlers/layouts.h"
-#include "tracker/handlers/queries.h"
 
 namespace cairn::tracker {
 
@@ -30,14 +31,16 @@ struct Parts {
 };
 
 class Queries : public ::testing::Test {
- protected:
+protected:
   Queries() {
     cluster.add(100001, "group1", {TestCluster::path(40 * kGiB), TestCluster::path(30 * kGiB)});
     tracker_config.reserved_storage_space.bytes = kGiB;
   }
 
   Result<wire::Bytes> ask(Result<wire::Bytes> (*query)(Query&, wire::View), wire::Bytes body = {}) {
-    Query context{tracker_config, cluster.state, selection, kNow, "192.168.1.1"};
+    Query context{tracker_config, cluster.state, selection,
+                  kNow,           "192.168.1.1", [this] {
+                    return trackers; }};
     return query(context, body);
   }
 
@@ -55,6 +58,7 @@ class Queries : public ::testing::Test {
   TestCluster cluster;
   config::TrackerConfig tracker_config;
   Selection selection{SelectionRules()};
+  std::vector<TrackerSeen> trackers{TrackerSeen{"10.0.0.1:22122", true, true, 3, 5, kNow}};
 };
 
 const std::string kGroupHex = "67726f75703100000000000000000000"; // "group1", 16 bytes
@@ -157,11 +161,10 @@ TEST_F(Queries, GroupStats) {
     std::size_t storage_count_at;
     bool with_http_port;
   };
-  for (const Layout& layout : {Layout{CompatStat::v5, 105, 41, true},
-                              Layout{CompatStat::v6_11, 105, 41, true},
-                              Layout{CompatStat::v6_12, 105, 41, true},
-                              Layout{CompatStat::v6_13, 105, 41, false},
-                              Layout{CompatStat::v6_15, 113, 49, false}}) {
+  for (const Layout& layout :
+       {Layout{CompatStat::v5, 105, 41, true}, Layout{CompatStat::v6_11, 105, 41, true},
+        Layout{CompatStat::v6_12, 105, 41, true}, Layout{CompatStat::v6_13, 105, 41, false},
+        Layout{CompatStat::v6_15, 113, 49, false}}) {
     tracker_config.compat_stat_version = layout.version;
     const Parts group{*ask(list_group, file("group1", ""))};
     ASSERT_EQ(group.bytes.size(), layout.size);
@@ -176,9 +179,9 @@ TEST_F(Queries, GroupStats) {
     EXPECT_EQ(group.number(at), 1U);         // nodes
     EXPECT_EQ(group.number(at + 8), 23000U); // port
     EXPECT_EQ(group.number(at + 16), layout.with_http_port ? 8888U : 1U);
-    EXPECT_EQ(group.number(at + 24), 1U);    // active, or writable
-    EXPECT_EQ(group.number(at + 40), 2U);    // store paths
-    EXPECT_EQ(group.number(at + 48), 256U);  // sub-directories
+    EXPECT_EQ(group.number(at + 24), 1U);   // active, or writable
+    EXPECT_EQ(group.number(at + 40), 2U);   // store paths
+    EXPECT_EQ(group.number(at + 48), 256U); // sub-directories
     EXPECT_EQ(group.number(at + 56), layout.size == 113 ? ~std::uint64_t{0} : 0U);
   }
   EXPECT_EQ(ask(list_all_groups)->size(), 113U);
@@ -208,13 +211,13 @@ TEST_F(Queries, NodeStats) {
     std::size_t size, id, ip, text, join_time, free_mb, priority, port, counters;
   };
   using Width = config::IpAddrSize;
-  for (const Layout& at : {
-           Layout{CompatStat::v5, Width::v4, 612, 1, 17, 177, 183, 207, 215, 247, 263},
-           Layout{CompatStat::v6_11, Width::v4, 642, 1, 17, 207, 213, 237, 245, 277, 293},
-           Layout{CompatStat::v6_12, Width::v4, 644, 1, 17, 207, 215, 239, 247, 279, 295},
-           Layout{CompatStat::v6_13, Width::v4, 509, 2, 18, 80, 88, 112, 120, 152, 160},
-           Layout{CompatStat::v6_15, Width::v6, 517, 2, 18, 80, 88, 112, 128, 160, 168},
-           Layout{CompatStat::v6_15, Width::v4, 487, 2, 18, 50, 58, 82, 98, 130, 138}}) {
+  for (const Layout& at :
+       {Layout{CompatStat::v5, Width::v4, 612, 1, 17, 177, 183, 207, 215, 247, 263},
+        Layout{CompatStat::v6_11, Width::v4, 642, 1, 17, 207, 213, 237, 245, 277, 293},
+        Layout{CompatStat::v6_12, Width::v4, 644, 1, 17, 207, 215, 239, 247, 279, 295},
+        Layout{CompatStat::v6_13, Width::v4, 509, 2, 18, 80, 88, 112, 120, 152, 160},
+        Layout{CompatStat::v6_15, Width::v6, 517, 2, 18, 80, 88, 112, 128, 160, 168},
+        Layout{CompatStat::v6_15, Width::v4, 487, 2, 18, 50, 58, 82, 98, 130, 138}}) {
     tracker_config.compat_stat_version = at.version;
     tracker_config.response_ip_addr_size = at.width;
     const Parts node{*ask(list_storages, file("group1", "100001"))};
@@ -276,8 +279,8 @@ TEST_F(Queries, StorageIds) {
 }
 
 TEST_F(Queries, StorageIdsByPages) {
-  for (std::uint32_t id = 200'000; id < 201'000; ++id)
-    ASSERT_TRUE(cluster.join(TestCluster::join_of(id, "group1", 2)));
+  for (std::uint32_t id = 200'000; id < 200'600; ++id)
+    ASSERT_TRUE(cluster.join(TestCluster::join_of(id, "g" + std::to_string(id % 100), 2)));
   std::uint64_t start = 0;
   std::string lines;
   int pages = 0;
@@ -286,13 +289,13 @@ TEST_F(Queries, StorageIdsByPages) {
     wire::Writer(body).integer(start, 4);
     const Parts page{*ask(fetch_storage_ids, body)};
     total = page.number(0, 4);
-    EXPECT_EQ(total, 1001U);
+    EXPECT_EQ(total, 601U);
     ASSERT_GT(page.number(4, 4), 0U);
     start += page.number(4, 4);
     lines += wire::as_text(wire::View(page.bytes).subspan(8));
   }
   EXPECT_GT(pages, 1);
-  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 1001);
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 601);
 }
 
 TEST_F(Queries, Parameters) {
@@ -311,6 +314,18 @@ TEST_F(Queries, Monitoring) {
   EXPECT_EQ(ask(refuse_storage_command).code(), Errc::denied);
   EXPECT_EQ(ask(active_test)->size(), 0U);
   EXPECT_EQ(ask(active_test, wire::Bytes(1)).code(), Errc::invalid_argument);
+  EXPECT_EQ(wire::as_text(*ask(get_leader)), "10.0.0.1:22122");
+  const Parts seen{*ask(tracker_cluster_stat, wire::Bytes(3))};
+  ASSERT_EQ(seen.bytes.size(), 91U);
+  EXPECT_EQ(seen.number(0, 1), 1U);
+  EXPECT_EQ(seen.text(1, 52), "10.0.0.1:22122");
+  EXPECT_EQ(seen.number(53, 1), 1U);
+  EXPECT_EQ(seen.number(54, 1), 1U);
+  EXPECT_EQ(seen.number(59, 4), 3U);
+  EXPECT_EQ(seen.number(75), kNow);
+  trackers.front().holder = false;
+  EXPECT_EQ(ask(get_leader).code(), Errc::not_found);
+  EXPECT_EQ(ask(tracker_cluster_stat, wire::Bytes(3)).code(), Errc::unsupported);
   EXPECT_EQ(ask(storage_cluster_stat, wire::Bytes(4))->size(), 6U + 106);
   EXPECT_EQ(ask(storage_volume_stat, wire::Bytes(4))->size(), 5U + 59);
   EXPECT_EQ(ask(storage_volume_stat, wire::Bytes(3)).code(), Errc::invalid_argument);
