@@ -90,10 +90,9 @@ Task<Status> do_truncate(Core core, std::string id, std::uint64_t size, Timeout 
 
 Task<Result<std::string>> do_regenerate(Core core, std::string id, Timeout timeout) {
   CAIRN_CO_TRY(parsed, parse_id(id));
-  ClientCore::Request request(wire::Command::regenerate_appender_name,
-                              wire::to_bytes(parsed.name));
-  CAIRN_CO_TRY(reply, co_await core->file_request(parsed, true, Repeat::doubles,
-                                                  std::move(request), core->deadline(timeout)));
+  ClientCore::Request request(wire::Command::regenerate_appender_name, wire::to_bytes(parsed.name));
+  CAIRN_CO_TRY(reply, co_await core->file_request(parsed, true, Repeat::doubles, std::move(request),
+                                                  core->deadline(timeout)));
   co_return stored_id(reply);
 }
 
@@ -111,14 +110,14 @@ Task<Result<Metadata>> do_get_metadata(Core core, std::string id, Timeout timeou
   CAIRN_CO_TRY(parsed, parse_id(id));
   const Deadline deadline = core->deadline(timeout);
   ClientCore::Request request(wire::Command::get_metadata, group_file(parsed));
-  auto reply = co_await core->file_request(parsed, false, Repeat::harmless, std::move(request),
-                                           deadline);
+  auto reply =
+      co_await core->file_request(parsed, false, Repeat::harmless, std::move(request), deadline);
   if (reply) co_return parse_metadata(wire::as_text(*reply));
   if (reply.code() != Errc::not_found) co_return std::move(reply).error();
   // The protocol has one status for "no such file" and "a file without metadata".
   ClientCore::Request file(wire::Command::query_file_info, group_file(parsed));
-  auto there = co_await core->file_request(parsed, false, Repeat::harmless, std::move(file),
-                                           deadline);
+  auto there =
+      co_await core->file_request(parsed, false, Repeat::harmless, std::move(file), deadline);
   if (!there) co_return std::move(there).error();
   co_return Metadata();
 }
@@ -207,8 +206,7 @@ Task<Result<std::string>> do_admin_at(Core core, Address daemon, std::string jso
   co_return std::string(wire::as_text(reply));
 }
 
-Task<Result<std::vector<std::byte>>> do_native_call(Core core, Address daemon,
-                                                    std::uint8_t command,
+Task<Result<std::vector<std::byte>>> do_native_call(Core core, Address daemon, std::uint8_t command,
                                                     std::vector<std::byte> body, Timeout timeout) {
   co_return co_await core->native_call(std::move(daemon), command, std::move(body),
                                        core->deadline(timeout));

@@ -1,5 +1,6 @@
 // The C face: exceptions end here, errors become numbers and a line per thread.
 #include "cairn/cairn.h"
+#include "cairn/client.h"
 
 #include <atomic>
 #include <cerrno>
@@ -7,8 +8,6 @@
 #include <cstring>
 #include <exception>
 #include <new>
-
-#include "cairn/client.h"
 
 struct cairn_client {
   explicit cairn_client(cairn::ClientOptions options) : client(std::move(options)) {}
@@ -45,7 +44,9 @@ int guarded(F call) noexcept {
   }
 }
 
-std::string text_or_empty(const char* text) { return text == nullptr ? std::string() : text; }
+std::string text_or_empty(const char* text) {
+  return text == nullptr ? std::string() : text;
+}
 
 cairn::Status put_id(const cairn::Result<std::string>& stored, char* id) {
   if (!stored) return stored.error();
@@ -92,7 +93,9 @@ cairn_client* cairn_open_conf(const char* file) {
   return client;
 }
 
-void cairn_close(cairn_client* client) { delete client; }
+void cairn_close(cairn_client* client) {
+  delete client;
+}
 
 void cairn_set_timeout(cairn_client* client, unsigned milliseconds) {
   client->timeout_ms = milliseconds;
@@ -153,7 +156,9 @@ int cairn_download_memory(cairn_client* client, const char* id, uint64_t offset,
   });
 }
 
-void cairn_free(void* data) { std::free(data); }
+void cairn_free(void* data) {
+  std::free(data);
+}
 
 int cairn_delete(cairn_client* client, const char* id) {
   return guarded([&] { return client->client.remove(id, client->timeout()); });
@@ -176,4 +181,6 @@ const char* cairn_error(const cairn_client*) {
   return last_text.c_str();
 }
 
-int cairn_error_outcome_unknown(const cairn_client*) { return last_error.outcome_unknown ? 1 : 0; }
+int cairn_error_outcome_unknown(const cairn_client*) {
+  return last_error.outcome_unknown ? 1 : 0;
+}

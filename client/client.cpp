@@ -1,13 +1,13 @@
 // The blocking face: each call is spawned on the client's own I/O thread and waited for.
 #include "cairn/client.h"
 
+#include "cairn/async_client.h"
+#include "common/net/io_pool.h"
+
 #include <boost/asio/co_spawn.hpp>
 
 #include <exception>
 #include <future>
-
-#include "cairn/async_client.h"
-#include "common/net/io_pool.h"
 
 namespace cairn {
 
@@ -27,8 +27,8 @@ struct Client::Loop {
   }
   ~Loop() { pool.stop(); }
 
-  // Runs `call` on the I/O thread. Only exceptions the library does not handle (bad_alloc) and those
-  // of the caller's own functions come out of it.
+  // Runs `call` on the I/O thread. Only exceptions the library does not handle (bad_alloc) and
+  // those of the caller's own functions come out of it.
   template <class T>
   T wait(Awaitable<T> call) {
     std::promise<T> promise;
@@ -60,8 +60,7 @@ Result<std::string> Client::upload_slave(std::string master_id, std::string pref
 }
 
 Result<Downloaded> Client::download(std::string id, Sink sink, DownloadOptions options) {
-  return loop_->wait(
-      loop_->client.download(std::move(id), std::move(sink), std::move(options)));
+  return loop_->wait(loop_->client.download(std::move(id), std::move(sink), std::move(options)));
 }
 
 Status Client::remove(std::string id, Timeout timeout) {

@@ -1,12 +1,11 @@
 // Requests, retries and the choice of daemons.
 #include "client/core.h"
 
-#include <sys/socket.h>
+#include "common/wire/fastdfs.h"
 
 #include <algorithm>
 #include <cerrno>
-
-#include "common/wire/fastdfs.h"
+#include <sys/socket.h>
 
 namespace cairn {
 
@@ -24,9 +23,13 @@ std::optional<wire::Hello> administrator() {
   return hello;
 }
 
-Endpoint endpoint_of(const Address& address) { return Endpoint{address.host, address.port}; }
+Endpoint endpoint_of(const Address& address) {
+  return Endpoint{address.host, address.port};
+}
 
-Error out_of_time() { return Error{Errc::timeout, "the time for this operation is over"}; }
+Error out_of_time() {
+  return Error{Errc::timeout, "the time for this operation is over"};
+}
 
 // A peer that answers while we still send has refused.
 bool has_answer(Connection& connection) {
@@ -79,8 +82,8 @@ Task<Status> ClientCore::send_source(FrameClient& client, const Request& request
   Source::Body& body = request.source->body();
   const std::uint64_t total = body.size();
   const auto memory = body.view();
-  wire::Buffer buffer(memory ? 0
-                             : static_cast<std::size_t>(std::min<std::uint64_t>(total, kPieceSize)));
+  wire::Buffer buffer(
+      memory ? 0 : static_cast<std::size_t>(std::min<std::uint64_t>(total, kPieceSize)));
   for (std::uint64_t done = 0; done < total;) {
     const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(total - done, kPieceSize));
     wire::View piece;
@@ -119,8 +122,7 @@ Task<ClientCore::Exchange> ClientCore::try_exchange(const Address& address, cons
   connection.set_deadline(deadline.step());
 
   const std::uint64_t source_size = request.source ? request.source->size() : 0;
-  const wire::FrameHeader header{request.head.size() + source_size, request.command,
-                                 request.flags};
+  const wire::FrameHeader header{request.head.size() + source_size, request.command, request.flags};
   wire::Bytes start = wire::encode(header);
   start.insert(start.end(), request.head.begin(), request.head.end());
   Status sent = co_await connection.write(start, source_size > 0);
@@ -140,8 +142,8 @@ Task<ClientCore::Exchange> ClientCore::try_exchange(const Address& address, cons
   auto size = co_await client.receive();
   if (!size) {
     // receive() leaves the connection usable exactly when it read a status.
-    const bool answered = client.is_usable() || (!sent && size.code() != Errc::closed &&
-                                                 size.code() != Errc::timeout);
+    const bool answered = client.is_usable() ||
+                          (!sent && size.code() != Errc::closed && size.code() != Errc::timeout);
     if (!answered) {
       stale = size.code() == Errc::closed && lease->reused();
       co_return Exchange(reached, std::move(size).error());
@@ -229,8 +231,9 @@ Task<Result<StorePlace>> ClientCore::place_for_upload(std::string group,
                                                       Deadline deadline) {
   wire::GroupRequest message;
   message.group = group;
-  const Request one(group.empty() ? wire::Command::query_store : wire::Command::query_store_in_group,
-                    group.empty() ? wire::Bytes() : wire::encode(message));
+  const Request one(
+      group.empty() ? wire::Command::query_store : wire::Command::query_store_in_group,
+      group.empty() ? wire::Bytes() : wire::encode(message));
   for (int turn = 0; turn <= (tried.empty() ? 0 : kOtherGroupTries); ++turn) {
     auto reply = co_await ask_tracker(one, deadline);
     if (!reply && reply.code() == Errc::not_found && !group.empty())
@@ -327,9 +330,12 @@ Task<Result<wire::Bytes>> ClientCore::file_request(ParsedId id, bool update, Rep
     Exchange asked = co_await exchange(*node, request, deadline);
     if (asked.reply) co_return std::move(asked.reply);
     switch (judge(repeat, asked.reached, asked.reply.code())) {
-      case Verdict::fail: co_return std::move(asked).error();
-      case Verdict::unknown: co_return unknown_outcome(asked.reply.error());
-      case Verdict::try_other: break;
+      case Verdict::fail:
+        co_return std::move(asked).error();
+      case Verdict::unknown:
+        co_return unknown_outcome(asked.reply.error());
+      case Verdict::try_other:
+        break;
     }
     last = std::move(asked).error();
     tried.insert(*node);
@@ -350,9 +356,9 @@ Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions option
     prefix.store_path = place->store_path;
     prefix.file_size = source.size();
     prefix.extension = options.extension;
-    Request request(options.appender ? wire::Command::upload_appender_file
-                                     : wire::Command::upload_file,
-                    wire::encode(prefix));
+    Request request(
+        options.appender ? wire::Command::upload_appender_file : wire::Command::upload_file,
+        wire::encode(prefix));
     request.source = source;
     request.progress = options.progress;
     if (attempt > 0) CAIRN_CO_RETURN_IF_ERROR(co_await rewind(request));
@@ -371,9 +377,12 @@ Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions option
       co_return id;
     }
     switch (judge(Repeat::doubles, sent.reached, sent.reply.code())) {
-      case Verdict::fail: co_return std::move(sent).error();
-      case Verdict::unknown: co_return unknown_outcome(sent.reply.error());
-      case Verdict::try_other: break;
+      case Verdict::fail:
+        co_return std::move(sent).error();
+      case Verdict::unknown:
+        co_return unknown_outcome(sent.reply.error());
+      case Verdict::try_other:
+        break;
     }
     last = std::move(sent).error();
     tried.insert(place->address);
@@ -398,8 +407,8 @@ Task<Result<std::string>> ClientCore::upload_slave(std::string master_id, std::s
   Request request(wire::Command::upload_slave_file, std::move(body));
   request.source = std::move(source);
   request.progress = options.progress;
-  CAIRN_CO_TRY(reply, co_await file_request(master, true, Repeat::doubles, std::move(request),
-                                            deadline));
+  CAIRN_CO_TRY(reply,
+               co_await file_request(master, true, Repeat::doubles, std::move(request), deadline));
   CAIRN_CO_TRY(id, stored_id(reply));
   if (!options.metadata.empty()) {
     CAIRN_CO_TRY(parsed, parse_id(id));

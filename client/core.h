@@ -3,6 +3,13 @@
 // each call keeps the core alive with a shared_ptr of its own.
 #pragma once
 
+#include "cairn/types.h"
+#include "client/retry.h"
+#include "client/tracker_replies.h"
+#include "client/transfer.h"
+#include "common/net/disk_pool.h"
+#include "common/net/frame_client.h"
+
 #include <boost/asio/io_context.hpp>
 
 #include <memory>
@@ -11,17 +18,10 @@
 #include <string>
 #include <vector>
 
-#include "cairn/types.h"
-#include "client/retry.h"
-#include "client/tracker_replies.h"
-#include "client/transfer.h"
-#include "common/net/disk_pool.h"
-#include "common/net/frame_client.h"
-
 namespace cairn {
 
 class ClientCore : public std::enable_shared_from_this<ClientCore> {
- public:
+public:
   using Self = std::shared_ptr<ClientCore>;
 
   ClientCore(asio::io_context& io, ClientOptions options);
@@ -30,7 +30,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   Deadline deadline(Timeout timeout) const;
   const ClientOptions& options() const { return options_; }
 
-  // --- one request ---------------------------------------------------------------------------------
+  // --- one request
 
   // How one request to one daemon went.
   struct Exchange {
@@ -64,7 +64,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   // the book of health.
   Task<Exchange> exchange(Address address, const Request& request, Deadline deadline);
 
-  // --- trackers ------------------------------------------------------------------------------------
+  // --- trackers
 
   // Asks the trackers in turn until one answers with success. The error is the answer of one that
   // was reached, if any was.
@@ -80,7 +80,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   Task<Result<std::vector<Address>>> nodes_for_file(const ParsedId& id, bool update,
                                                     Deadline deadline);
 
-  // --- operations ----------------------------------------------------------------------------------
+  // --- operations
 
   Task<Result<std::string>> upload(Source source, UploadOptions options);
   Task<Result<std::string>> upload_slave(std::string master_id, std::string prefix,
@@ -88,8 +88,8 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
                                          UploadOptions options);
   Task<Result<Downloaded>> download(std::string id, Sink sink, DownloadOptions options);
 
-  // One change to (or read of) an existing file by a request with a reply that fits in memory, tried
-  // on other nodes as `repeat` permits.
+  // One change to (or read of) an existing file by a request with a reply that fits in memory,
+  // tried on other nodes as `repeat` permits.
   Task<Result<wire::Bytes>> file_request(ParsedId id, bool update, Repeat repeat, Request request,
                                          Deadline deadline);
 
@@ -99,7 +99,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   Task<Result<wire::Bytes>> native_call(Address daemon, std::uint8_t command, wire::Bytes body,
                                         Deadline deadline);
 
- private:
+private:
   struct Incoming;
 
   Task<Exchange> try_exchange(const Address& address, const Request& request, Deadline deadline,

@@ -1,10 +1,10 @@
 // Downloads: bytes to a sink, going on at another node where one breaks off.
-#include <algorithm>
-#include <optional>
-
 #include "client/core.h"
 #include "common/base/crc32.h"
 #include "common/wire/fastdfs.h"
+
+#include <algorithm>
+#include <optional>
 
 namespace cairn {
 
@@ -16,7 +16,7 @@ constexpr std::int64_t kFirstCairn = 1'735'689'600; // 2025-01-01
 
 // The checksums of what has come so far.
 class Checksums {
- public:
+public:
   explicit Checksums(bool legacy) : with_legacy_(legacy) {}
 
   void update(std::span<const std::byte> bytes) {
@@ -28,7 +28,7 @@ class Checksums {
   }
   std::uint32_t value() const { return crc_; }
 
- private:
+private:
   bool with_legacy_;
   std::uint32_t crc_ = 0;
   LegacyCrc32 legacy_;
@@ -175,8 +175,8 @@ Task<Result<Downloaded>> ClientCore::download(std::string id, Sink sink, Downloa
     note(*node, part.reached, part.reply.code());
     if (part.reply) {
       if (verify && (incoming.done != parsed.size || !incoming.checksums.match(parsed.crc32))) {
-        last = Error{Errc::corrupt, id + " from " + node->text() +
-                                        " does not match the checksum in its name"};
+        last = Error{Errc::corrupt,
+                     id + " from " + node->text() + " does not match the checksum in its name"};
         if (!incoming.restart()) co_return *last;
         continue;
       }

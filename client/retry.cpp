@@ -17,8 +17,10 @@ bool is_refusal(Errc code) {
     case Errc::no_space:
     case Errc::busy:
     case Errc::no_net:
-    case Errc::out_of_memory: return true;
-    default: return false;
+    case Errc::out_of_memory:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -33,9 +35,12 @@ bool is_local_trouble(Errc code) {
 Verdict judge(Repeat repeat, Reached reached, Errc code) {
   switch (reached) {
     case Reached::nothing:
-    case Reached::part: return Verdict::try_other;
-    case Reached::sent: return repeat == Repeat::harmless ? Verdict::try_other : Verdict::unknown;
-    case Reached::answer: break;
+    case Reached::part:
+      return Verdict::try_other;
+    case Reached::sent:
+      return repeat == Repeat::harmless ? Verdict::try_other : Verdict::unknown;
+    case Reached::answer:
+      break;
   }
   if (repeat == Repeat::harmless)
     return is_local_trouble(code) ? Verdict::try_other : Verdict::fail;

@@ -5,12 +5,12 @@
 // tried; after it, only the node's answer tells.
 #pragma once
 
+#include "cairn/types.h"
+
 #include <chrono>
 #include <cstdint>
 #include <map>
 #include <vector>
-
-#include "cairn/types.h"
 
 namespace cairn {
 
@@ -43,7 +43,7 @@ Error unknown_outcome(const Error& cause);
 // Remembers which daemons failed lately. An unhealthy one is asked after all healthy ones, never
 // left out: it may be the only one. One thread.
 class Health {
- public:
+public:
   using Clock = std::chrono::steady_clock;
 
   // The daemon could not be reached or broke off.
@@ -54,7 +54,7 @@ class Health {
   // `addresses` with the healthy ones first, otherwise in the same order.
   std::vector<Address> order(std::vector<Address> addresses, Clock::time_point now) const;
 
- private:
+private:
   struct Failure {
     unsigned count = 0;
     Clock::time_point until; // not asked first before this
@@ -64,7 +64,7 @@ class Health {
 
 // The time one operation may take: in all, and without progress.
 class Deadline {
- public:
+public:
   using Clock = std::chrono::steady_clock;
 
   // `total` 0: no limit in all.
@@ -75,7 +75,7 @@ class Deadline {
   // The time until the next byte must have moved.
   std::chrono::milliseconds step(Clock::time_point now = Clock::now()) const;
 
- private:
+private:
   Clock::time_point end_;
   std::chrono::milliseconds step_;
 };

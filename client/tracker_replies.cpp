@@ -1,11 +1,11 @@
 // The layouts behind tracker_replies.h.
 #include "client/tracker_replies.h"
 
-#include <array>
-#include <optional>
-
 #include "common/wire/codec.h"
 #include "common/wire/fastdfs.h"
+
+#include <array>
+#include <optional>
 
 namespace cairn {
 
@@ -116,8 +116,8 @@ Result<std::vector<Address>> parse_fetch_all(View reply) {
           good = reader.padded(size, address.host) && !address.host.empty();
           address.port = addresses.front().port;
         }
-        good = good && address.host.find_first_not_of("0123456789abcdefABCDEF.:%") ==
-                           std::string::npos;
+        good = good &&
+               address.host.find_first_not_of("0123456789abcdefABCDEF.:%") == std::string::npos;
         addresses.push_back(std::move(address));
       }
       if (good) return addresses;
@@ -218,8 +218,7 @@ Metadata parse_metadata(std::string_view text) {
 Status validate_metadata(const Metadata& metadata) {
   for (const auto& [name, value] : metadata) {
     if (name.empty() || name.size() > kMetaNameMax)
-      return Error{Errc::invalid_argument,
-                   "metadata name '" + name + "' must have 1 to 64 bytes"};
+      return Error{Errc::invalid_argument, "metadata name '" + name + "' must have 1 to 64 bytes"};
     if (value.size() > kMetaValueMax)
       return Error{Errc::invalid_argument,
                    "the value of metadata '" + name + "' is longer than 256 bytes"};

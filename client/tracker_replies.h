@@ -2,12 +2,12 @@
 // fields, several statistics structures). Pure functions over bytes.
 #pragma once
 
+#include "cairn/types.h"
+#include "common/wire/bytes.h"
+
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include "cairn/types.h"
-#include "common/wire/bytes.h"
 
 namespace cairn {
 

@@ -1,14 +1,13 @@
 // Sources and sinks: files, memory, callbacks.
 #include "client/transfer.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "common/base/text.h"
 
 #include <cerrno>
 #include <cstring>
-
-#include "common/base/text.h"
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace cairn {
 
@@ -16,7 +15,7 @@ namespace {
 
 // A file descriptor that closes itself.
 class Descriptor {
- public:
+public:
   explicit Descriptor(int fd) : fd_(fd) {}
   ~Descriptor() {
     if (fd_ >= 0) ::close(fd_);
@@ -25,7 +24,7 @@ class Descriptor {
   Descriptor& operator=(Descriptor&&) = delete;
   int get() const { return fd_; }
 
- private:
+private:
   int fd_;
 };
 
@@ -41,12 +40,10 @@ struct FileSource final : Source::Body {
   }
   Status read(std::span<std::byte> out) override {
     while (!out.empty()) {
-      const ssize_t count =
-          ::pread(fd.get(), out.data(), out.size(), static_cast<off_t>(position));
+      const ssize_t count = ::pread(fd.get(), out.data(), out.size(), static_cast<off_t>(position));
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) return errno_error("read " + name, errno);
-      if (count == 0)
-        return Error{Errc::io_error, name + " became shorter while it was uploaded"};
+      if (count == 0) return Error{Errc::io_error, name + " became shorter while it was uploaded"};
       position += static_cast<std::uint64_t>(count);
       out = out.subspan(static_cast<std::size_t>(count));
     }
@@ -185,7 +182,9 @@ Source Source::memory(std::span<const std::byte> bytes) {
   return Source(std::make_shared<MemorySource>(bytes));
 }
 
-Source Source::memory(std::string_view bytes) { return memory(wire::as_view(bytes)); }
+Source Source::memory(std::string_view bytes) {
+  return memory(wire::as_view(bytes));
+}
 
 Source Source::bytes(std::vector<std::byte> bytes) {
   return Source(std::make_shared<MemorySource>(std::move(bytes)));
@@ -195,12 +194,15 @@ Source Source::reader(std::uint64_t size, Reader reader, Rewind rewind) {
   return Source(std::make_shared<ReaderSource>(size, std::move(reader), std::move(rewind)));
 }
 
-std::uint64_t Source::size() const { return body_->size(); }
+std::uint64_t Source::size() const {
+  return body_->size();
+}
 
 Result<Sink> Sink::file(const std::filesystem::path& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
-    if (S_ISDIR(status.st_mode)) return Error{Errc::is_directory, path.string() + " is a directory"};
+    if (S_ISDIR(status.st_mode))
+      return Error{Errc::is_directory, path.string() + " is a directory"};
     // A device or pipe (/dev/null, say) is written to; renaming over it would replace it.
     auto device = std::make_shared<Descriptor>(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
     if (device->get() < 0) return errno_error("open " + path.string(), errno);
@@ -220,6 +222,8 @@ Sink Sink::memory(std::vector<std::byte>& bytes) {
   return Sink(std::make_shared<MemorySink>(bytes));
 }
 
-Sink Sink::writer(Writer writer) { return Sink(std::make_shared<WriterSink>(std::move(writer))); }
+Sink Sink::writer(Writer writer) {
+  return Sink(std::make_shared<WriterSink>(std::move(writer)));
+}
 
 } // namespace cairn

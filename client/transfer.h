@@ -1,10 +1,10 @@
 // The insides of Source and Sink, behind the public handles.
 #pragma once
 
-#include <optional>
-
 #include "cairn/types.h"
 #include "common/wire/bytes.h"
+
+#include <optional>
 
 namespace cairn {
 

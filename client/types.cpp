@@ -13,10 +13,14 @@ constexpr std::uint16_t kTrackerPort = 22122;
 
 FileType type_of(FileKind kind) {
   switch (kind) {
-    case FileKind::normal: return FileType::normal;
-    case FileKind::appender: return FileType::appender;
-    case FileKind::slave: return FileType::slave;
-    case FileKind::trunk: return FileType::trunk;
+    case FileKind::normal:
+      return FileType::normal;
+    case FileKind::appender:
+      return FileType::appender;
+    case FileKind::slave:
+      return FileType::slave;
+    case FileKind::trunk:
+      return FileType::trunk;
   }
   return FileType::normal;
 }
@@ -51,24 +55,36 @@ Result<ClientOptions> load_client_options(const std::filesystem::path& conf_file
 
 std::string_view describe(FileType type) {
   switch (type) {
-    case FileType::normal: return "normal";
-    case FileType::appender: return "appender";
-    case FileType::slave: return "slave";
-    case FileType::trunk: return "trunk";
+    case FileType::normal:
+      return "normal";
+    case FileType::appender:
+      return "appender";
+    case FileType::slave:
+      return "slave";
+    case FileType::trunk:
+      return "trunk";
   }
   return "unknown";
 }
 
 std::string_view describe(NodeState state) {
   switch (state) {
-    case NodeState::init: return "init";
-    case NodeState::wait_sync: return "wait_sync";
-    case NodeState::syncing: return "syncing";
-    case NodeState::deleted: return "deleted";
-    case NodeState::offline: return "offline";
-    case NodeState::online: return "online";
-    case NodeState::active: return "active";
-    case NodeState::recovery: return "recovery";
+    case NodeState::init:
+      return "init";
+    case NodeState::wait_sync:
+      return "wait_sync";
+    case NodeState::syncing:
+      return "syncing";
+    case NodeState::deleted:
+      return "deleted";
+    case NodeState::offline:
+      return "offline";
+    case NodeState::online:
+      return "online";
+    case NodeState::active:
+      return "active";
+    case NodeState::recovery:
+      return "recovery";
   }
   return "unknown";
 }

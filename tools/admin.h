@@ -1,9 +1,9 @@
 // Administrative requests to trackers: JSON both ways.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
-
 #include "cairn/client.h"
+
+#include <nlohmann/json_fwd.hpp>
 
 namespace cairn::tools {
 

@@ -1,9 +1,9 @@
 // cairn append
-#include <nlohmann/json.hpp>
-
 #include "tools/context.h"
 #include "tools/input.h"
 #include "tools/verbs.h"
+
+#include <nlohmann/json.hpp>
 
 namespace cairn::tools {
 

@@ -1,5 +1,11 @@
 // cairn bench: many requests at once from coroutines on one or two threads. Contents follow from
 // seed and number, so every download is compared byte by byte.
+#include "cairn/async_client.h"
+#include "common/net/io_pool.h"
+#include "tools/context.h"
+#include "tools/percentiles.h"
+#include "tools/verbs.h"
+
 #include <boost/asio/co_spawn.hpp>
 #include <nlohmann/json.hpp>
 
@@ -13,12 +19,6 @@
 #include <mutex>
 #include <random>
 
-#include "cairn/async_client.h"
-#include "common/net/io_pool.h"
-#include "tools/context.h"
-#include "tools/percentiles.h"
-#include "tools/verbs.h"
-
 namespace cairn::tools {
 
 namespace {
@@ -31,7 +31,7 @@ constexpr std::uint64_t kDownloadFilesMax = 2000;
 
 // The bytes of all files: file `index` is a window into one random block.
 class Contents {
- public:
+public:
   Contents(std::uint64_t seed, std::uint64_t size) : size_(size), block_(size + kVariety) {
     std::mt19937_64 random(seed);
     for (std::size_t i = 0; i < block_.size(); i += sizeof(std::uint64_t)) {
@@ -43,7 +43,7 @@ class Contents {
     return std::span(block_).subspan(index % kVariety, size_);
   }
 
- private:
+private:
   std::uint64_t size_;
   std::vector<std::byte> block_;
 };
@@ -135,13 +135,15 @@ Awaitable<Status> do_one(AsyncClient& client, Shared& shared, std::uint64_t numb
   const auto& files = shared.phase.files;
   moves_bytes = true;
   switch (shared.phase.kind) {
-    case BenchKind::upload: co_return co_await upload_one(client, shared, number, false);
+    case BenchKind::upload:
+      co_return co_await upload_one(client, shared, number, false);
     case BenchKind::download:
       co_return co_await download_one(client, shared, files[number % files.size()]);
     case BenchKind::remove:
       moves_bytes = false;
       co_return co_await client.remove(files[number].id);
-    case BenchKind::mixed: break;
+    case BenchKind::mixed:
+      break;
   }
   std::mt19937_64 random(shared.args.seed * 1'000'003 + number);
   const std::uint64_t choice = random() % 10;
@@ -174,7 +176,7 @@ Awaitable<void> work(AsyncClient& client, Shared& shared, Findings& findings) {
 
 // The threads and clients of a benchmark.
 class Machine {
- public:
+public:
   Machine(const ClientOptions& options, unsigned threads) : pool_(threads) {
     for (std::size_t i = 0; i < pool_.size(); ++i) clients_.emplace_back(pool_.at(i), options);
     pool_.start();
@@ -209,17 +211,21 @@ class Machine {
     return outcome;
   }
 
- private:
+private:
   IoPool pool_;
   std::vector<AsyncClient> clients_;
 };
 
 const char* name_of(BenchKind kind) {
   switch (kind) {
-    case BenchKind::upload: return "upload";
-    case BenchKind::download: return "download";
-    case BenchKind::remove: return "delete";
-    case BenchKind::mixed: return "mixed";
+    case BenchKind::upload:
+      return "upload";
+    case BenchKind::download:
+      return "download";
+    case BenchKind::remove:
+      return "delete";
+    case BenchKind::mixed:
+      return "mixed";
   }
   return "";
 }

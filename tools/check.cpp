@@ -1,17 +1,17 @@
 // cairn check: waits for the sync position seen at its start, then compares the members of each
 // group file by file.
-#include <nlohmann/json.hpp>
-
-#include <algorithm>
-#include <map>
-#include <thread>
-
 #include "tools/admin.h"
 #include "tools/compare.h"
 #include "tools/context.h"
 #include "tools/nodes.h"
 #include "tools/status_model.h"
 #include "tools/verbs.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <map>
+#include <thread>
 
 namespace cairn::tools {
 
@@ -63,8 +63,8 @@ Status wait_for_sync(Client& client, const std::string& group, Clock::time_point
       const auto target = wanted.find(sync.from);
       if (target == wanted.end()) continue;
       if (sync.lag_files > 0 && sync.acked_seq < target->second)
-        behind = node_name(to->node) + " lacks " + std::to_string(sync.lag_files) +
-                 " changes of " + node_name(from->node);
+        behind = node_name(to->node) + " lacks " + std::to_string(sync.lag_files) + " changes of " +
+                 node_name(from->node);
     }
     if (behind.empty()) return {};
     if (Clock::now() >= end) return Error{Errc::timeout, "sync has not caught up: " + behind};
@@ -184,8 +184,7 @@ void show(const Context& context, const GroupReport& report) {
     context.answer(std::string(describe(difference.kind)) + "  " + report.group + "/" +
                    difference.name);
     for (std::size_t i = 0; i < difference.copies.size(); ++i)
-      context.answer("    " + node_name(report.nodes[i]) + ": " +
-                     copy_text(difference.copies[i]));
+      context.answer("    " + node_name(report.nodes[i]) + ": " + copy_text(difference.copies[i]));
   }
   std::string line = report.group + ": " + std::to_string(report.files) + " files on " +
                      std::to_string(report.nodes.size()) + " nodes, " +
@@ -210,9 +209,9 @@ int run_check(Context& context, const CheckArgs& args) {
   std::map<std::string, std::vector<ClusterNode>> groups;
   for (ClusterNode& node : members(*cluster, args.group)) groups[node.group].push_back(node);
   if (groups.empty())
-    return context.fail("check", Error(Errc::not_found, args.group.empty()
-                                                            ? "the cluster has no storage node"
-                                                            : "no node is in " + args.group));
+    return context.fail(
+        "check", Error(Errc::not_found, args.group.empty() ? "the cluster has no storage node"
+                                                           : "no node is in " + args.group));
   nlohmann::json reports = nlohmann::json::array();
   bool differs = false;
   bool unreachable = false;
@@ -226,7 +225,8 @@ int run_check(Context& context, const CheckArgs& args) {
     else
       show(context, *report);
   }
-  if (context.json()) context.answer_json({{"groups", reports}, {"good", !differs && !unreachable}});
+  if (context.json())
+    context.answer_json({{"groups", reports}, {"good", !differs && !unreachable}});
   if (differs) return kVerifyFailed;
   return unreachable ? kUnavailable : kGood;
 }

@@ -1,12 +1,12 @@
 // Options of all verbs, by CLI11: a heavy header that is included nowhere else.
 #include "tools/command_line.h"
 
+#include "common/base/text.h"
+
 #include <CLI/CLI.hpp>
 
 #include <memory>
 #include <sstream>
-
-#include "common/base/text.h"
 
 namespace cairn::tools {
 
@@ -29,7 +29,7 @@ CLI::Option* add_size(CLI::App* app, const std::string& name, std::uint64_t& val
 
 // Builds the verbs; each puts its runner into `run` when it was the one given.
 class Builder {
- public:
+public:
   Builder(CLI::App& app, std::function<int(Context&)>& run) : app_(app), run_(run) {}
 
   // A verb with arguments of type Args, run by `function`; a nested one has a parent.
@@ -54,15 +54,15 @@ class Builder {
     return sub;
   }
 
- private:
+private:
   CLI::App& app_;
   std::function<int(Context&)>& run_;
 };
 
 void add_files(Builder& builder) {
   std::shared_ptr<UploadArgs> upload;
-  auto* sub = builder.verb("upload", "Store files and print their IDs, a line each", &run_upload,
-                           upload);
+  auto* sub =
+      builder.verb("upload", "Store files and print their IDs, a line each", &run_upload, upload);
   sub->add_option("FILE", upload->files, "files; - is standard input")->required();
   sub->add_option("--group", upload->group, "store in this group");
   sub->add_option("--ext", upload->extension,
@@ -144,14 +144,14 @@ void add_cluster(Builder& builder) {
   alias->fallthrough();
   alias->require_subcommand(1);
   {
-    auto [verb, args] = add_node(alias, "add", "Let a former address or ID mean a node",
-                                 NodeAction::alias_add);
+    auto [verb, args] =
+        add_node(alias, "add", "Let a former address or ID mean a node", NodeAction::alias_add);
     verb->add_option("NODE", args->node)->required();
     verb->add_option("FORMER", args->former, "IPv4 address or storage ID")->required();
   }
   {
-    auto [verb, args] = add_node(alias, "rm", "Forget a former address or ID",
-                                 NodeAction::alias_remove);
+    auto [verb, args] =
+        add_node(alias, "rm", "Forget a former address or ID", NodeAction::alias_remove);
     verb->add_option("FORMER", args->former)->required();
   }
   add_node(alias, "ls", "List them", NodeAction::alias_list);
@@ -248,13 +248,13 @@ CommandLine parse_command_line(int argc, const char* const* argv,
   app.set_version_flag("--version", std::string("cairn ") + CAIRN_VERSION);
   app.set_help_all_flag("--help-all", "help of all verbs");
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 good, 1 usage, 2 partial, 3 not found, 4 denied, 5 conflict,\n"
-             "6 unavailable or timeout, 7 degraded, 8 verification failed.\n"
-             "Example: cairn -t 10.0.0.1 upload photo.jpg");
+  app.footer(
+      "Exit codes: 0 good, 1 usage, 2 partial, 3 not found, 4 denied, 5 conflict,\n"
+      "6 unavailable or timeout, 7 degraded, 8 verification failed.\n"
+      "Example: cairn -t 10.0.0.1 upload photo.jpg");
 
   Globals& globals = line.globals;
-  app.add_option("-t,--tracker", globals.trackers,
-                 "trackers, HOST:PORT[,…] (or CAIRN_TRACKER)");
+  app.add_option("-t,--tracker", globals.trackers, "trackers, HOST:PORT[,…] (or CAIRN_TRACKER)");
   app.add_option("--conf", globals.conf, "a client.conf (or CAIRN_CONF)");
   app.add_flag("--json", globals.json, "answers and errors as JSON");
   app.add_flag("-q,--quiet", globals.quiet, "only the answer itself");

@@ -1,11 +1,11 @@
 // The command line of `cairn`: the only file that knows its options is command_line.cpp.
 #pragma once
 
-#include <functional>
-#include <optional>
-
 #include "tools/context.h"
 #include "tools/verbs.h"
+
+#include <functional>
+#include <optional>
 
 namespace cairn::tools {
 

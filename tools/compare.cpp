@@ -5,9 +5,12 @@ namespace cairn::tools {
 
 std::string_view describe(DifferenceKind kind) {
   switch (kind) {
-    case DifferenceKind::missing: return "missing";
-    case DifferenceKind::content: return "content";
-    case DifferenceKind::metadata: return "metadata";
+    case DifferenceKind::missing:
+      return "missing";
+    case DifferenceKind::content:
+      return "content";
+    case DifferenceKind::metadata:
+      return "metadata";
   }
   return "unknown";
 }

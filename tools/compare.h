@@ -1,13 +1,13 @@
 // Compares what the members of a group say they hold. Pure: pages come in, differences go out.
 #pragma once
 
+#include "common/wire/native.h"
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "common/wire/native.h"
 
 namespace cairn::tools {
 
@@ -39,7 +39,7 @@ std::optional<DifferenceKind> judge_copies(const std::vector<CopyState>& copies)
 // Merges the name-ordered pages of the members. Feed pages while wants_page() names a member, then
 // take names.
 class CatalogueMerge {
- public:
+public:
   explicit CatalogueMerge(std::size_t members) : streams_(members) {}
 
   // A member whose next page is needed before next() can say more; nullopt: none.
@@ -56,7 +56,7 @@ class CatalogueMerge {
   // The next file in name order; nullopt at the end. Only while wants_page() is nullopt.
   std::optional<File> next();
 
- private:
+private:
   struct Stream {
     std::vector<wire::FileSummary> page;
     std::size_t at = 0;

@@ -12,25 +12,32 @@ namespace cairn::tools {
 
 int exit_code(Errc code) {
   switch (code) {
-    case Errc::ok: return kGood;
-    case Errc::not_found: return kNotFound;
+    case Errc::ok:
+      return kGood;
+    case Errc::not_found:
+      return kNotFound;
     case Errc::denied:
-    case Errc::not_permitted: return kDenied;
+    case Errc::not_permitted:
+      return kDenied;
     case Errc::exists:
     case Errc::busy:
-    case Errc::already: return kConflict;
-    case Errc::corrupt: return kVerifyFailed;
+    case Errc::already:
+      return kConflict;
+    case Errc::corrupt:
+      return kVerifyFailed;
     case Errc::invalid_argument:
     case Errc::name_too_long:
     case Errc::is_directory:
-    case Errc::unsupported: return kUsage;
+    case Errc::unsupported:
+      return kUsage;
     case Errc::io_error:
     case Errc::unavailable:
     case Errc::out_of_memory:
     case Errc::no_space:
     case Errc::no_net:
     case Errc::closed:
-    case Errc::timeout: return kUnavailable;
+    case Errc::timeout:
+      return kUnavailable;
   }
   return kUnavailable;
 }
@@ -42,12 +49,16 @@ std::string hint_for(const Error& error) {
     case Errc::denied:
       return "this machine must be in allow_hosts of the daemon, and administration needs the "
              "cluster's secret (--conf)";
-    case Errc::no_space: return "no node has room: see `cairn status`";
+    case Errc::no_space:
+      return "no node has room: see `cairn status`";
     case Errc::unavailable:
     case Errc::timeout:
-    case Errc::closed: return "see `cairn status`; -t or --conf names the trackers";
-    case Errc::corrupt: return "`cairn where ID` shows which copy is damaged";
-    default: return {};
+    case Errc::closed:
+      return "see `cairn status`; -t or --conf names the trackers";
+    case Errc::corrupt:
+      return "`cairn where ID` shows which copy is damaged";
+    default:
+      return {};
   }
 }
 

@@ -2,6 +2,9 @@
 // people and to scripts.
 #pragma once
 
+#include "cairn/client.h"
+#include "tools/exit_codes.h"
+
 #include <nlohmann/json_fwd.hpp>
 
 #include <chrono>
@@ -11,9 +14,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "cairn/client.h"
-#include "tools/exit_codes.h"
 
 namespace cairn::tools {
 
@@ -27,7 +27,7 @@ struct Globals {
 };
 
 class Context {
- public:
+public:
   explicit Context(Globals globals) : globals_(std::move(globals)) {}
 
   const Globals& globals() const { return globals_; }
@@ -57,7 +57,7 @@ class Context {
   // The same for a wrong command line.
   int usage(std::string_view message, std::string_view hint = {}) const;
 
- private:
+private:
   Globals globals_;
   std::unique_ptr<Client> client_;
 };
@@ -74,12 +74,12 @@ std::string hex32(std::uint32_t value);
 
 // Lines of columns, padded to the widest cell of each. Cells that are all numbers are put right.
 class Table {
- public:
+public:
   explicit Table(std::vector<std::string> header) { rows_.push_back(std::move(header)); }
   void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
   std::string text() const;
 
- private:
+private:
   std::vector<std::vector<std::string>> rows_;
 };
 

@@ -1,13 +1,12 @@
 // cairn download
-#include <nlohmann/json.hpp>
-
-#include <unistd.h>
-
-#include <cerrno>
-
 #include "tools/context.h"
 #include "tools/progress.h"
 #include "tools/verbs.h"
+
+#include <nlohmann/json.hpp>
+
+#include <cerrno>
+#include <unistd.h>
 
 namespace cairn::tools {
 

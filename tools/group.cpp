@@ -1,18 +1,24 @@
 // cairn group
-#include <nlohmann/json.hpp>
-
 #include "tools/admin.h"
 #include "tools/context.h"
 #include "tools/verbs.h"
+
+#include <nlohmann/json.hpp>
 
 namespace cairn::tools {
 
 int run_group(Context& context, const GroupArgs& args) {
   nlohmann::json request;
   switch (args.action) {
-    case GroupAction::list: request["verb"] = "group.ls"; break;
-    case GroupAction::add: request["verb"] = "group.add"; break;
-    case GroupAction::remove: request["verb"] = "group.rm"; break;
+    case GroupAction::list:
+      request["verb"] = "group.ls";
+      break;
+    case GroupAction::add:
+      request["verb"] = "group.add";
+      break;
+    case GroupAction::remove:
+      request["verb"] = "group.rm";
+      break;
   }
   const std::string what = "group " + args.group;
   if (!args.group.empty()) request["group"] = args.group;

@@ -1,11 +1,11 @@
 // cairn info
-#include <nlohmann/json.hpp>
-
-#include <optional>
-
 #include "tools/context.h"
 #include "tools/nodes.h"
 #include "tools/verbs.h"
+
+#include <nlohmann/json.hpp>
+
+#include <optional>
 
 namespace cairn::tools {
 

@@ -1,13 +1,12 @@
 // Sources of uploads.
 #include "tools/input.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace cairn::tools {
 
@@ -15,7 +14,9 @@ namespace {
 
 constexpr std::size_t kPiece = 256 * 1024;
 
-Error failed(const std::string& what) { return errno_error(what, errno); }
+Error failed(const std::string& what) {
+  return errno_error(what, errno);
+}
 
 Status copy_to(int from, std::FILE* to) {
   std::vector<char> buffer(kPiece);
@@ -47,7 +48,8 @@ Result<Source> open_input(const std::string& name) {
     std::fclose(spool);
     return copied.error();
   }
-  // Opened once more by its descriptor: the source has one of its own, and the name is gone already.
+  // Opened once more by its descriptor: the source has one of its own, and the name is gone
+  // already.
   auto source = Source::file("/proc/self/fd/" + std::to_string(::fileno(spool)));
   std::fclose(spool);
   return source;

@@ -1,24 +1,23 @@
 // cairn local: a whole cluster on this machine.
-#include <nlohmann/json.hpp>
-
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <array>
-#include <cerrno>
-#include <map>
-#include <optional>
-#include <thread>
-
 #include "common/base/text.h"
 #include "tools/context.h"
 #include "tools/local_net.h"
 #include "tools/local_plan.h"
 #include "tools/local_process.h"
 #include "tools/verbs.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <fcntl.h>
+#include <map>
+#include <optional>
+#include <signal.h>
+#include <sys/file.h>
+#include <thread>
+#include <unistd.h>
 
 namespace cairn::tools {
 
@@ -36,7 +35,7 @@ constexpr std::size_t kLogLines = 12;
 
 // One command at a time works on a root.
 class RootLock {
- public:
+public:
   explicit RootLock(const std::filesystem::path& root)
       : fd_(::open((root / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
     while (fd_ >= 0 && ::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
@@ -48,7 +47,7 @@ class RootLock {
   RootLock(const RootLock&) = delete;
   RootLock& operator=(const RootLock&) = delete;
 
- private:
+private:
   int fd_;
 };
 
@@ -101,7 +100,7 @@ LocalNets local_nets() {
   return LocalNets(LocalNets::standard_directory(), &look_at, &is_net_usable);
 }
 
-// --- output --------------------------------------------------------------------------------------
+// --- output
 
 nlohmann::json entry(const LocalPlan& plan, const LocalNode& node) {
   const auto process = running_process(plan.pid_file(node));
@@ -144,7 +143,7 @@ void show_endpoints(const Context& context, const LocalPlan& plan) {
   context.say("client configuration: " + plan.client_conf().string());
 }
 
-// --- starting ------------------------------------------------------------------------------------
+// --- starting
 
 // A node that could not be started or did not become ready, and why.
 struct StartFailure {
@@ -154,7 +153,7 @@ struct StartFailure {
 
 // The cluster's processes during one command.
 class Starter {
- public:
+public:
   explicit Starter(const LocalPlan& plan) : plan_(plan) {}
 
   // Starts what of `nodes` does not run.
@@ -176,7 +175,8 @@ class Starter {
                                          const std::vector<const LocalNode*>& storages,
                                          milliseconds time) {
     ClientOptions options;
-    for (const LocalNode* tracker : trackers) options.trackers.emplace_back(tracker->addr, tracker->port);
+    for (const LocalNode* tracker : trackers)
+      options.trackers.emplace_back(tracker->addr, tracker->port);
     options.connect_timeout = kAskTimeout;
     options.network_timeout = kAskTimeout;
     Client client(std::move(options));
@@ -203,7 +203,7 @@ class Starter {
     started_.clear();
   }
 
- private:
+private:
   static std::string program_of(const LocalNode& node) {
     return node.is_tracker ? "cairn-tracker" : "cairn-storage";
   }
@@ -244,10 +244,10 @@ class Starter {
             state = node.state;
         }
         if (state == NodeState::active) continue;
-        return StartFailure{storage,
-                            Error(Errc::timeout, storage->name + " did not become active (" +
-                                                     tracker->name + " sees it " +
-                                                     std::string(describe(state)) + ")")};
+        return StartFailure{
+            storage,
+            Error(Errc::timeout, storage->name + " did not become active (" + tracker->name +
+                                     " sees it " + std::string(describe(state)) + ")")};
       }
     }
     return std::nullopt;
@@ -266,10 +266,10 @@ int fail_start(const Context& context, const LocalPlan& plan, const StartFailure
   return context.fail("start " + failure.node->name, failure.error, hint);
 }
 
-// --- making ----------------------------------------------------------------------------------------
+// --- making
 
-// The shape asked for, on top of one that exists or the standard one. Errors: exists (it differs from
-// what exists), invalid_argument.
+// The shape asked for, on top of one that exists or the standard one. Errors: exists (it differs
+// from what exists), invalid_argument.
 Result<LocalShape> shape_for(const LocalUpArgs& args, const std::optional<LocalShape>& existing) {
   LocalShape shape = existing.value_or(LocalShape{});
   struct Number {
@@ -277,11 +277,11 @@ Result<LocalShape> shape_for(const LocalUpArgs& args, const std::optional<LocalS
     const std::optional<unsigned>& wanted;
     unsigned& value;
   };
-  for (const Number& number :
-       {Number{"--trackers", args.trackers, shape.trackers},
-        Number{"--groups", args.groups, shape.groups},
-        Number{"--storages", args.storages, shape.storages},
-        Number{"--paths", args.paths, shape.paths}, Number{"--copies", args.copies, shape.copies}}) {
+  for (const Number& number : {Number{"--trackers", args.trackers, shape.trackers},
+                               Number{"--groups", args.groups, shape.groups},
+                               Number{"--storages", args.storages, shape.storages},
+                               Number{"--paths", args.paths, shape.paths},
+                               Number{"--copies", args.copies, shape.copies}}) {
     if (!number.wanted) continue;
     if (existing && *number.wanted != number.value)
       return Error{Errc::exists, "the cluster there was made with " + std::string(number.option) +
@@ -395,8 +395,7 @@ int run_local_up(Context& context, const LocalUpArgs& args) {
   auto everything = trackers;
   everything.insert(everything.end(), storages.begin(), storages.end());
   auto failure = starter.start(everything);
-  if (!failure)
-    failure = starter.wait_ready(trackers, storages, context.timeout_or(kReadyTimeout));
+  if (!failure) failure = starter.wait_ready(trackers, storages, context.timeout_or(kReadyTimeout));
   if (failure) {
     const int code = fail_start(context, *plan, *failure);
     starter.undo();
@@ -472,8 +471,7 @@ int run_local_kill(Context& context, const LocalArgs& args) {
   const RootLock lock(plan.root());
   const LocalNode& node = *plan.find(name);
   const auto process = running_process(plan.pid_file(node));
-  if (!process)
-    return context.fail("local kill", Error(Errc::not_found, name + " does not run"));
+  if (!process) return context.fail("local kill", Error(Errc::not_found, name + " does not run"));
   signal_process(*process, SIGKILL);
   if (!wait_gone(*process, kStopPatience))
     return context.fail("local kill", Error(Errc::timeout, name + " does not end"));
@@ -498,10 +496,10 @@ int run_local_start(Context& context, const LocalArgs& args) {
   if (!failure) {
     // A tracker is ready when it sees the nodes that run; a storage node when the trackers that run
     // see it.
-    const auto trackers = node.is_tracker ? std::vector<const LocalNode*>{&node}
-                                          : running(plan, select(plan, true));
-    const auto storages = node.is_tracker ? running(plan, select(plan, false))
-                                          : std::vector<const LocalNode*>{&node};
+    const auto trackers =
+        node.is_tracker ? std::vector<const LocalNode*>{&node} : running(plan, select(plan, true));
+    const auto storages =
+        node.is_tracker ? running(plan, select(plan, false)) : std::vector<const LocalNode*>{&node};
     failure = starter.wait_ready(trackers, storages, context.timeout_or(kReadyTimeout));
   }
   if (failure) {

@@ -1,14 +1,13 @@
 // Claims on loopback networks.
 #include "tools/local_net.h"
 
+#include "tools/local_process.h"
+
+#include <cerrno>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cerrno>
-
-#include "tools/local_process.h"
 
 namespace cairn::tools {
 
@@ -18,7 +17,7 @@ constexpr unsigned kAutoNets = kAutoNetLast - kAutoNetFirst + 1;
 
 // Held while claims are read and changed; the kernel drops it with the process.
 class Lock {
- public:
+public:
   static Result<Lock> take(const std::filesystem::path& directory) {
     if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
       return errno_error("make " + directory.string(), errno);
@@ -44,7 +43,7 @@ class Lock {
     if (fd_ >= 0) ::close(fd_);
   }
 
- private:
+private:
   explicit Lock(int fd) : fd_(fd) {}
   int fd_;
 };
@@ -102,8 +101,8 @@ Status LocalNets::claim(unsigned net, const std::filesystem::path& root) {
   if (owner && *owner != root) {
     const Owner known = look_(*owner);
     if (known.net == net && known.running)
-      return Error{Errc::exists, "127." + std::to_string(net) + " is used by the cluster in " +
-                                     owner->string()};
+      return Error{Errc::exists,
+                   "127." + std::to_string(net) + " is used by the cluster in " + owner->string()};
   }
   return write_claim(net, root);
 }

@@ -3,14 +3,15 @@
 //
 // A claim holds the root of its cluster and lasts as long as that root has the cluster: it stays
 // over `down`, so that a later `up` gets the same addresses. A claim whose root is gone or says
-// something else is nobody's. When every B is claimed, that of a cluster that does not run is taken.
+// something else is nobody's. When every B is claimed, that of a cluster that does not run is
+// taken.
 #pragma once
+
+#include "common/base/result.h"
 
 #include <filesystem>
 #include <functional>
 #include <optional>
-
-#include "common/base/result.h"
 
 namespace cairn::tools {
 
@@ -18,9 +19,9 @@ inline constexpr unsigned kAutoNetFirst = 64;
 inline constexpr unsigned kAutoNetLast = 191;
 
 class LocalNets {
- public:
-  // What the caller knows about another root: its B (nullopt: it has no cluster), and whether any of
-  // its daemons runs.
+public:
+  // What the caller knows about another root: its B (nullopt: it has no cluster), and whether any
+  // of its daemons runs.
   struct Owner {
     std::optional<unsigned> net;
     bool running = false;
@@ -44,7 +45,7 @@ class LocalNets {
   // Gives up the claim, if `root` has it.
   Status release(unsigned net, const std::filesystem::path& root);
 
- private:
+private:
   std::filesystem::path claim_file(unsigned net) const;
   std::optional<std::filesystem::path> holder(unsigned net) const;
   Status write_claim(unsigned net, const std::filesystem::path& root) const;

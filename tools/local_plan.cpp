@@ -1,10 +1,10 @@
 // Names, addresses and configuration of a local cluster.
 #include "tools/local_plan.h"
 
-#include <nlohmann/json.hpp>
-
 #include "common/base/text.h"
 #include "tools/verbs.h"
+
+#include <nlohmann/json.hpp>
 
 namespace cairn::tools {
 
@@ -18,7 +18,7 @@ constexpr unsigned kFirstGroupNumber = 10; // of the third number, before group 
 
 // Puts together a file of `key = value` lines; a line the user gave replaces ours of the same key.
 class ConfText {
- public:
+public:
   ConfText(std::string title, const std::vector<std::string>& extra)
       : text_("# " + std::move(title) + "\n"), extra_(extra) {}
 
@@ -35,14 +35,16 @@ class ConfText {
     return std::move(text_);
   }
 
- private:
+private:
   std::string text_;
   const std::vector<std::string>& extra_;
 };
 
 } // namespace
 
-std::string local_group_name(unsigned group) { return "group" + std::to_string(group); }
+std::string local_group_name(unsigned group) {
+  return "group" + std::to_string(group);
+}
 
 std::string local_storage_name(const LocalStorage& storage) {
   return local_group_name(storage.group) + "-storage" + std::to_string(storage.index);
@@ -153,9 +155,8 @@ std::string LocalPlan::conf_text(const LocalNode& node) const {
   if (node.is_tracker) {
     const LocalNode& holder = nodes_.front();
     text.set("tracker_id", node.name);
-    text.set("metadata", node.name == holder.name
-                             ? "local"
-                             : holder.addr + ":" + std::to_string(holder.port));
+    text.set("metadata",
+             node.name == holder.name ? "local" : holder.addr + ":" + std::to_string(holder.port));
     // Nodes report every second: one that is silent for five is gone.
     text.set("check_active_interval", "5");
     return std::move(text).finish();

@@ -6,14 +6,14 @@
 //   ROOT/data/NAME/…  ROOT/log/NAME.log  ROOT/pid/NAME.pid
 #pragma once
 
+#include "common/base/result.h"
+
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "common/base/result.h"
 
 namespace cairn::tools {
 
@@ -60,7 +60,7 @@ struct LocalNode {
 };
 
 class LocalPlan {
- public:
+public:
   // `root` is absolute.
   LocalPlan(std::filesystem::path root, LocalShape shape);
 
@@ -82,7 +82,7 @@ class LocalPlan {
   std::string conf_text(const LocalNode& node) const;
   std::string client_conf_text() const;
 
- private:
+private:
   std::filesystem::path root_;
   LocalShape shape_;
   std::vector<LocalNode> nodes_;

@@ -1,22 +1,21 @@
 // Processes and small files.
 #include "tools/local_process.h"
 
+#include "common/base/text.h"
+
 #include <arpa/inet.h>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-#include <array>
-#include <cerrno>
-#include <cstdlib>
 #include <thread>
+#include <unistd.h>
 #include <vector>
-
-#include "common/base/text.h"
 
 namespace cairn::tools {
 
@@ -27,7 +26,7 @@ constexpr std::size_t kTailBytes = 16 * 1024;
 constexpr std::chrono::milliseconds kPoll{20};
 
 class Descriptor {
- public:
+public:
   explicit Descriptor(int fd) : fd_(fd) {}
   ~Descriptor() { reset(); }
   Descriptor(const Descriptor&) = delete;
@@ -38,7 +37,7 @@ class Descriptor {
     fd_ = -1;
   }
 
- private:
+private:
   int fd_;
 };
 

@@ -1,15 +1,14 @@
 // Daemons as processes of their own: start, find again, signal. And the small files around them.
 #pragma once
 
-#include <sys/types.h>
+#include "common/base/result.h"
 
 #include <chrono>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "common/base/result.h"
+#include <sys/types.h>
 
 namespace cairn::tools {
 

@@ -1,12 +1,12 @@
 // The `cairn` command.
+#include "tools/command_line.h"
+
 #include <nlohmann/json.hpp>
 
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-
-#include "tools/command_line.h"
 
 int main(int argc, char** argv) {
   // A closed pipe (`cairn … | head`) is an error of a write, not the end of the program in the
@@ -20,9 +20,8 @@ int main(int argc, char** argv) {
         std::fputs(line.text.c_str(), stdout);
       } else if (line.globals.json) {
         std::string message = line.text.substr(0, line.text.find('\n'));
-        const nlohmann::json document{{"code", line.exit_code},
-                                      {"message", message},
-                                      {"hint", "cairn --help"}};
+        const nlohmann::json document{
+            {"code", line.exit_code}, {"message", message}, {"hint", "cairn --help"}};
         std::fprintf(stderr, "%s\n", document.dump().c_str());
       } else {
         std::fprintf(stderr, "cairn: %s", line.text.c_str());

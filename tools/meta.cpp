@@ -1,8 +1,8 @@
 // cairn meta get, cairn meta set
-#include <nlohmann/json.hpp>
-
 #include "tools/context.h"
 #include "tools/verbs.h"
+
+#include <nlohmann/json.hpp>
 
 namespace cairn::tools {
 

@@ -1,14 +1,13 @@
 // cairn node
-#include <nlohmann/json.hpp>
-
-#include <unistd.h>
-
-#include <cstdio>
-
 #include "tools/admin.h"
 #include "tools/context.h"
 #include "tools/nodes.h"
 #include "tools/verbs.h"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <unistd.h>
 
 namespace cairn::tools {
 
@@ -16,12 +15,18 @@ namespace {
 
 const char* verb_of(NodeAction action) {
   switch (action) {
-    case NodeAction::drain: return "node.drain";
-    case NodeAction::undrain: return "node.undrain";
-    case NodeAction::remove: return "node.remove";
-    case NodeAction::alias_add: return "node.alias.add";
-    case NodeAction::alias_remove: return "node.alias.rm";
-    case NodeAction::alias_list: return "node.alias.ls";
+    case NodeAction::drain:
+      return "node.drain";
+    case NodeAction::undrain:
+      return "node.undrain";
+    case NodeAction::remove:
+      return "node.remove";
+    case NodeAction::alias_add:
+      return "node.alias.add";
+    case NodeAction::alias_remove:
+      return "node.alias.rm";
+    case NodeAction::alias_list:
+      return "node.alias.ls";
   }
   return "";
 }
@@ -40,8 +45,8 @@ bool is_confirmed(const ClusterNode& node) {
 } // namespace
 
 int run_node(Context& context, const NodeArgs& args) {
-  const std::string what = std::string(verb_of(args.action)) + " " +
-                           (args.node.empty() ? args.former : args.node);
+  const std::string what =
+      std::string(verb_of(args.action)) + " " + (args.node.empty() ? args.former : args.node);
   auto client = context.client();
   if (!client) return context.fail(what, client.error());
   nlohmann::json request{{"verb", verb_of(args.action)}};

@@ -1,13 +1,13 @@
 // Names of nodes and native requests to them.
 #include "tools/nodes.h"
 
+#include "common/base/text.h"
+#include "tools/local_plan.h"
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <tuple>
-
-#include "common/base/text.h"
-#include "tools/local_plan.h"
 
 namespace cairn::tools {
 
@@ -67,8 +67,7 @@ Result<wire::ProbeReply> probe(Client& client, const ClusterNode& node, const st
                                Timeout timeout) {
   wire::NameRequest request;
   request.name = name;
-  CAIRN_TRY(reply,
-            ask(client, node, wire::NativeCommand::probe, wire::encode(request), timeout));
+  CAIRN_TRY(reply, ask(client, node, wire::NativeCommand::probe, wire::encode(request), timeout));
   return wire::decode_lenient<wire::ProbeReply>(reply);
 }
 

@@ -1,12 +1,12 @@
 // Storage nodes on the command line: their names, and asking one of them.
 #pragma once
 
+#include "cairn/client.h"
+#include "common/wire/native.h"
+
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "cairn/client.h"
-#include "common/wire/native.h"
 
 namespace cairn::tools {
 

@@ -10,7 +10,7 @@ namespace cairn::tools {
 // Collects latencies and answers order statistics. Keeps every value: a benchmark has millions at
 // most.
 class Latencies {
- public:
+public:
   void add(std::chrono::nanoseconds latency) { values_.push_back(latency.count()); }
   void merge(const Latencies& other) {
     values_.insert(values_.end(), other.values_.begin(), other.values_.end());
@@ -22,7 +22,7 @@ class Latencies {
   double percentile_ms(double percent);
   double mean_ms() const;
 
- private:
+private:
   std::vector<std::int64_t> values_;
 };
 

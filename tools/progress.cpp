@@ -1,12 +1,11 @@
 // The progress bar.
 #include "tools/progress.h"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
+#include "tools/context.h"
 
 #include <cstdio>
-
-#include "tools/context.h"
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 namespace cairn::tools {
 
@@ -25,10 +24,11 @@ std::size_t terminal_width() {
 std::string progress_line(const std::string& label, std::uint64_t done, std::uint64_t total,
                           std::chrono::duration<double> elapsed, std::size_t width) {
   const auto percent =
-      total == 0 ? 100 : static_cast<unsigned>(static_cast<double>(done) * 100 /
-                                               static_cast<double>(total));
-  std::string numbers = "  " + std::to_string(percent) + "%  " + human_bytes(done) + " of " +
-                        human_bytes(total);
+      total == 0
+          ? 100
+          : static_cast<unsigned>(static_cast<double>(done) * 100 / static_cast<double>(total));
+  std::string numbers =
+      "  " + std::to_string(percent) + "%  " + human_bytes(done) + " of " + human_bytes(total);
   if (elapsed.count() > 0.5) {
     const double rate = static_cast<double>(done) / elapsed.count();
     numbers += "  " + human_bytes(static_cast<std::uint64_t>(rate)) + "/s";

@@ -1,11 +1,11 @@
 // A progress bar for one large transfer, on a terminal only.
 #pragma once
 
+#include "cairn/types.h"
+
 #include <chrono>
 #include <cstdint>
 #include <string>
-
-#include "cairn/types.h"
 
 namespace cairn::tools {
 
@@ -15,7 +15,7 @@ std::string progress_line(const std::string& label, std::uint64_t done, std::uin
 
 // Shows the bar on standard error while it lives, when that is a terminal and `wanted`.
 class ProgressBar {
- public:
+public:
   ProgressBar(std::string label, bool wanted);
   ~ProgressBar(); // clears the line
   ProgressBar(const ProgressBar&) = delete;
@@ -24,7 +24,7 @@ class ProgressBar {
   // To be given to a transfer; empty when nothing is to be shown. The bar must outlive it.
   Progress callback();
 
- private:
+private:
   using Clock = std::chrono::steady_clock;
   void show(std::uint64_t done, std::uint64_t total);
 

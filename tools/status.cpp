@@ -1,14 +1,14 @@
 // cairn status
-#include <nlohmann/json.hpp>
-
-#include <algorithm>
-#include <cstdio>
-
 #include "tools/admin.h"
 #include "tools/context.h"
 #include "tools/nodes.h"
 #include "tools/status_model.h"
 #include "tools/verbs.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstdio>
 
 namespace cairn::tools {
 

@@ -1,13 +1,13 @@
 // What the tracker's "status" says, as far as this program uses it.
 #pragma once
 
+#include "cairn/types.h"
+
 #include <nlohmann/json_fwd.hpp>
 
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include "cairn/types.h"
 
 namespace cairn::tools {
 

@@ -1,12 +1,12 @@
 // cairn upload
-#include <nlohmann/json.hpp>
-
-#include <filesystem>
-
 #include "tools/context.h"
 #include "tools/input.h"
 #include "tools/progress.h"
 #include "tools/verbs.h"
+
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
 
 namespace cairn::tools {
 
@@ -16,9 +16,9 @@ namespace {
 std::string extension_of(const std::string& file) {
   const std::string extension = std::filesystem::path(file).extension().string();
   if (extension.size() < 2 || extension.size() > 7) return {};
-  const bool plain = extension.find_first_not_of(
-                         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", 1) ==
-                     std::string::npos;
+  const bool plain =
+      extension.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
+                                  1) == std::string::npos;
   return plain ? extension.substr(1) : std::string();
 }
 

@@ -101,7 +101,7 @@ enum class BenchKind : std::uint8_t { upload, download, remove, mixed };
 struct BenchArgs {
   BenchKind kind = BenchKind::upload;
   unsigned connections = 8;
-  std::uint64_t size = 4096; // bytes of a file
+  std::uint64_t size = 4096;  // bytes of a file
   std::uint64_t count = 1000; // operations
   unsigned threads = 1;
   std::string group;
@@ -118,7 +118,7 @@ struct LocalUpArgs {
   std::optional<unsigned> storages; // of each group
   std::optional<unsigned> paths;    // of each storage node
   std::optional<unsigned> copies;
-  std::optional<std::string> net; // "auto" or the second number of the addresses
+  std::optional<std::string> net;        // "auto" or the second number of the addresses
   std::vector<std::string> storage_conf; // K=V lines
   std::vector<std::string> tracker_conf;
 };

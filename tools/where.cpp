@@ -1,9 +1,9 @@
 // cairn where: what each member of a file's group says of its own copy.
-#include <nlohmann/json.hpp>
-
 #include "tools/context.h"
 #include "tools/nodes.h"
 #include "tools/verbs.h"
+
+#include <nlohmann/json.hpp>
 
 namespace cairn::tools {
 
@@ -11,9 +11,12 @@ namespace {
 
 std::string_view describe(wire::Presence presence) {
   switch (presence) {
-    case wire::Presence::absent: return "absent";
-    case wire::Presence::present: return "present";
-    case wire::Presence::deleted: return "deleted";
+    case wire::Presence::absent:
+      return "absent";
+    case wire::Presence::present:
+      return "present";
+    case wire::Presence::deleted:
+      return "deleted";
   }
   return "unknown";
 }
@@ -76,9 +79,9 @@ int run_where(Context& context, const WhereArgs& args) {
   if (damaged > 0) return kVerifyFailed;
   if (present > 0) return kGood;
   if (silent > 0)
-    return context.fail(what, Error(Errc::unavailable,
-                                    "no node that answered has it, " + std::to_string(silent) +
-                                        " did not answer"));
+    return context.fail(
+        what, Error(Errc::unavailable,
+                    "no node that answered has it, " + std::to_string(silent) + " did not answer"));
   return context.fail(what, Error(Errc::not_found, "no node of " + parsed->group + " has it"));
 }
 

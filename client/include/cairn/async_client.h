@@ -9,10 +9,10 @@
 //   boost::asio::co_spawn(io, work(client), …);
 #pragma once
 
+#include "cairn/types.h"
+
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
-
-#include "cairn/types.h"
 
 namespace cairn {
 
@@ -30,7 +30,7 @@ class ClientCore;
 // that may be repeated, are tried on other nodes by themselves; an upload or append only when it
 // cannot have been stored.
 class AsyncClient {
- public:
+public:
   AsyncClient(boost::asio::io_context& io, ClientOptions options);
   ~AsyncClient();
   AsyncClient(AsyncClient&&) noexcept;
@@ -38,8 +38,8 @@ class AsyncClient {
 
   // Stores a file and answers its ID ("group1/M00/…"). Errors: not_found (no such group), no_space.
   Awaitable<Result<std::string>> upload(Source source, UploadOptions options);
-  // Stores a slave file beside `master_id`; `extension` without dot, may be empty. Of `options` only
-  // metadata, timeout and progress count. Errors: not_found (master), exists.
+  // Stores a slave file beside `master_id`; `extension` without dot, may be empty. Of `options`
+  // only metadata, timeout and progress count. Errors: not_found (master), exists.
   Awaitable<Result<std::string>> upload_slave(std::string master_id, std::string prefix,
                                               std::string extension, Source source,
                                               UploadOptions options);
@@ -86,7 +86,7 @@ class AsyncClient {
                                                         std::vector<std::byte> body,
                                                         Timeout timeout = {});
 
- private:
+private:
   std::shared_ptr<ClientCore> core_;
 };
 

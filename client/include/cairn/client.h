@@ -14,7 +14,7 @@ namespace cairn {
 // caller until it is done. Calls, errors and retries are those of AsyncClient (async_client.h).
 // All calls must have returned before the client is destroyed.
 class Client {
- public:
+public:
   explicit Client(ClientOptions options);
   ~Client();
   Client(const Client&) = delete;
@@ -52,7 +52,7 @@ class Client {
   Result<std::vector<std::byte>> native_call(Address daemon, std::uint8_t command,
                                              std::vector<std::byte> body, Timeout timeout = {});
 
- private:
+private:
   struct Loop;
   std::unique_ptr<Loop> loop_;
 };

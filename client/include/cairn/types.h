@@ -1,9 +1,11 @@
 // What both faces of the client library share: options, sources and sinks of bytes, and what the
 // cluster answers. No Asio here, and nothing of the wire.
 //
-// Option types have constructors on purpose: GCC 12 destroys an aggregate twice that is built inside
-// a co_await expression.
+// Option types have constructors on purpose: GCC 12 destroys an aggregate twice that is built
+// inside a co_await expression.
 #pragma once
+
+#include "cairn/result.h"
 
 #include <chrono>
 #include <cstddef>
@@ -16,8 +18,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "cairn/result.h"
 
 namespace cairn {
 
@@ -75,7 +75,7 @@ using Progress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
 // Where the bytes of an upload come from. A copy refers to the same source.
 class Source {
- public:
+public:
   // Fills part of `out` and answers how much; 0 only when there is nothing left, which is an error
   // before the promised size. Called on a helper thread, never twice at once.
   using Reader = std::function<Result<std::size_t>(std::span<std::byte> out)>;
@@ -100,14 +100,14 @@ class Source {
   struct Body; // of the library
   Body& body() const { return *body_; }
 
- private:
+private:
   explicit Source(std::shared_ptr<Body> body) : body_(std::move(body)) {}
   std::shared_ptr<Body> body_;
 };
 
 // Where the bytes of a download go. A copy refers to the same sink.
 class Sink {
- public:
+public:
   // Takes all of `bytes`. Called on a helper thread, in order, never twice at once.
   using Writer = std::function<Status(std::span<const std::byte> bytes)>;
 
@@ -122,7 +122,7 @@ class Sink {
   struct Body; // of the library
   Body& body() const { return *body_; }
 
- private:
+private:
   explicit Sink(std::shared_ptr<Body> body) : body_(std::move(body)) {}
   std::shared_ptr<Body> body_;
 };
@@ -168,10 +168,10 @@ struct ParsedId {
   std::string group;
   std::string name; // "M00/…"
   FileType type = FileType::normal;
-  std::string source;        // storage ID or address of the first node; empty: the name says nothing
-  std::int64_t time = 0;     // unix seconds: when it was uploaded (slave: its master)
-  std::uint64_t size = 0;    // of a normal or trunk file
-  std::uint32_t crc32 = 0;   // of a normal or trunk file
+  std::string source;      // storage ID or address of the first node; empty: the name says nothing
+  std::int64_t time = 0;   // unix seconds: when it was uploaded (slave: its master)
+  std::uint64_t size = 0;  // of a normal or trunk file
+  std::uint32_t crc32 = 0; // of a normal or trunk file
   bool has_checksum = false; // size and crc32 hold
 
   ParsedId() {}

@@ -3,7 +3,6 @@
 #include <boost/asio/io_context.hpp>
 
 #include <cairn/async_client.h>
-
 #include <iostream>
 
 boost::asio::awaitable<void> work(cairn::AsyncClient& client, int& result) {

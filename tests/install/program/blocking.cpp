@@ -1,6 +1,5 @@
 // A user's program over the blocking face. Nobody listens where it asks: it must say so.
 #include <cairn/client.h>
-
 #include <iostream>
 
 int main() {

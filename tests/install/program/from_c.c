@@ -1,6 +1,5 @@
 /* A user's program in C. */
 #include <cairn/cairn.h>
-
 #include <stdio.h>
 
 int main(void) {

@@ -1,8 +1,8 @@
-#include <gtest/gtest.h>
-
 #include "cairn/types.h"
 #include "tests/unit/client/c/c_api_check.h"
 #include "tests/unit/client/fake_server.h"
+
+#include <gtest/gtest.h>
 
 namespace cairn {
 namespace {
@@ -12,14 +12,17 @@ TEST(CApi, AProgramInC) {
   const std::string id = test::id_of(content);
   test::FakeServer storage(test::answering([&](const test::Frame& frame) -> test::Answer {
     switch (frame.command()) {
-      case wire::Command::upload_file: return {0, test::stored_reply(id.substr(7))};
-      case wire::Command::download_file: return {0, content};
+      case wire::Command::upload_file:
+        return {0, test::stored_reply(id.substr(7))};
+      case wire::Command::download_file:
+        return {0, content};
       case wire::Command::query_file_info: {
         std::string body(40, '\0');
         body[7] = static_cast<char>(content.size());
         return {0, body};
       }
-      default: return {};
+      default:
+        return {};
     }
   }));
   test::FakeServer tracker(test::tracker_of({storage.address()}));

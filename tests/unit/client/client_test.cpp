@@ -1,13 +1,13 @@
 // Conversations of the blocking client with servers that answer, refuse, break off and lie.
 #include "cairn/client.h"
 
-#include <gtest/gtest.h>
-
-#include <atomic>
-
 #include "common/wire/fastdfs.h"
 #include "common/wire/native.h"
 #include "tests/unit/client/fake_server.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
 
 namespace cairn {
 namespace {
@@ -48,7 +48,7 @@ UploadOptions with_extension(std::string extension) {
   return options;
 }
 
-// --- uploads -------------------------------------------------------------------------------------
+// --- uploads
 
 TEST(ClientUpload, SendsTheRecordedFrame) {
   std::string request;
@@ -139,9 +139,8 @@ TEST(ClientUpload, AReaderThatCannotGoBackFailsInsteadOfSendingHalf) {
   FakeServer good(storing(&uploads));
   FakeServer tracker(test::tracker_of({breaking.address(), good.address()}));
   Client client(options_for({tracker.address()}));
-  const auto id = client.upload(Source::reader(16 << 20, [](std::span<std::byte> out) {
-    return Result<std::size_t>(out.size());
-  }));
+  const auto id = client.upload(Source::reader(
+      16 << 20, [](std::span<std::byte> out) { return Result<std::size_t>(out.size()); }));
   EXPECT_EQ(id.code(), Errc::unavailable);
   EXPECT_FALSE(id.error().outcome_unknown);
   EXPECT_EQ(uploads, 0);
@@ -194,7 +193,9 @@ TEST(ClientUpload, MetadataFollowsTheFile) {
   options.metadata = {{"width", "640"}};
   ASSERT_TRUE(client.upload(Source::memory("x"), options));
   EXPECT_EQ(commands, (std::vector<std::uint8_t>{11, 13}));
-  EXPECT_EQ(metadata, "width\x02" "640");
+  EXPECT_EQ(metadata,
+            "width\x02"
+            "640");
 }
 
 TEST(ClientUpload, AKeptConnectionThatDiedIsReplaced) {
@@ -224,7 +225,7 @@ TEST(ClientUpload, AnUnknownGroupIsNotFound) {
   EXPECT_EQ(client.upload(Source::memory("x"), options).code(), Errc::not_found);
 }
 
-// --- downloads -----------------------------------------------------------------------------------
+// --- downloads
 
 const std::string kContent = [] {
   std::string content;
@@ -236,8 +237,7 @@ const std::string kContent = [] {
 void serve(FakePeer& peer, const Frame& frame, const std::string& content) {
   const auto request = *wire::decode<wire::Download>(wire::as_view(frame.body));
   const std::size_t left = content.size() - static_cast<std::size_t>(request.offset);
-  const std::size_t length =
-      request.length == 0 ? left : static_cast<std::size_t>(request.length);
+  const std::size_t length = request.length == 0 ? left : static_cast<std::size_t>(request.length);
   peer.reply(0, std::string_view(content).substr(static_cast<std::size_t>(request.offset), length));
 }
 
@@ -280,11 +280,11 @@ TEST(ClientDownload, AWriterGetsEveryByteOnceOverABreak) {
   FakeServer tracker(test::tracker_of({breaking.address(), good.address()}));
   Client client(options_for({tracker.address()}));
   std::string got;
-  const auto done = client.download(test::id_of(kContent),
-                                    Sink::writer([&got](std::span<const std::byte> bytes) {
-                                      got += wire::as_text(bytes);
-                                      return Status();
-                                    }));
+  const auto done =
+      client.download(test::id_of(kContent), Sink::writer([&got](std::span<const std::byte> bytes) {
+                        got += wire::as_text(bytes);
+                        return Status();
+                      }));
   ASSERT_TRUE(done);
   EXPECT_TRUE(got == kContent);
 }
@@ -370,10 +370,10 @@ TEST(ClientDownload, TheSinksErrorIsTheAnswer) {
   });
   FakeServer tracker(test::tracker_of({storage.address(), storage.address()}));
   Client client(options_for({tracker.address()}));
-  const auto done = client.download(
-      test::id_of(kContent), Sink::writer([](std::span<const std::byte>) -> Status {
-        return Error{Errc::no_space, "disk full"};
-      }));
+  const auto done =
+      client.download(test::id_of(kContent), Sink::writer([](std::span<const std::byte>) -> Status {
+                        return Error{Errc::no_space, "disk full"};
+                      }));
   EXPECT_EQ(done.code(), Errc::no_space);
 }
 
@@ -404,7 +404,7 @@ TEST(ClientDownload, AGroupWithoutNodesIsUnavailableNotMissing) {
   EXPECT_EQ(client.download(kId, Sink::memory(bytes)).code(), Errc::unavailable);
 }
 
-// --- changes -------------------------------------------------------------------------------------
+// --- changes
 
 // What a storage node is sent by one call, and that it succeeds with `reply`.
 std::string sent_by(const std::function<Status(Client&)>& call, std::string reply = {}) {
@@ -441,9 +441,13 @@ TEST(ClientChange, Frames) {
             "34:" + number(44) + number(7) + number(3) + appender + "new");
   EXPECT_EQ(sent_by([](Client& c) { return c.truncate(kAppender, 9); }),
             "36:" + number(44) + number(9) + appender);
-  EXPECT_EQ(sent_by([](Client& c) { return c.set_metadata(kId, {{"a", "b"}}, true); }),
+  EXPECT_EQ(sent_by([](Client& c) {
+              return c.set_metadata(kId, {{"a", "b"}}, true);
+            }),
             "13:" + number(kName.size()) + number(3) + "M" + padded("group1", 16) +
-                std::string(kName) + "a\x02" "b");
+                std::string(kName) +
+                "a\x02"
+                "b");
   EXPECT_EQ(sent_by(
                 [](Client& c) -> Status {
                   CAIRN_TRY(id, c.regenerate(kAppender));
@@ -511,7 +515,7 @@ TEST(ClientMetadata, AMissingFileIsMissing) {
   EXPECT_EQ(client.get_metadata(kId).code(), Errc::not_found);
 }
 
-// --- trackers ------------------------------------------------------------------------------------
+// --- trackers
 
 TEST(ClientTrackers, TheNextOneIsAskedAndRemembered) {
   FakeServer storage(storing());

@@ -1,22 +1,23 @@
 // Blocking sockets for the fake servers.
 #include "tests/unit/client/fake_server.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <stdexcept>
-
 #include "common/base/crc32.h"
 #include "common/base/file_id.h"
 #include "common/wire/fastdfs.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdexcept>
+#include <sys/socket.h>
+#include <unistd.h>
 
 namespace cairn::test {
 
 namespace {
 
-std::string text_of(const wire::Bytes& bytes) { return std::string(wire::as_text(bytes)); }
+std::string text_of(const wire::Bytes& bytes) {
+  return std::string(wire::as_text(bytes));
+}
 
 sockaddr_in loopback(std::uint16_t port) {
   sockaddr_in address{};
@@ -137,9 +138,11 @@ FakeServer::Script tracker_of(std::vector<Address> nodes) {
   return answering([nodes = std::move(nodes)](const Frame& frame) -> Answer {
     switch (frame.command()) {
       case wire::Command::query_store:
-      case wire::Command::query_store_in_group: return {0, store_reply(nodes.front())};
+      case wire::Command::query_store_in_group:
+        return {0, store_reply(nodes.front())};
       case wire::Command::query_fetch_one:
-      case wire::Command::query_update: return {0, fetch_reply(nodes.front())};
+      case wire::Command::query_update:
+        return {0, fetch_reply(nodes.front())};
       case wire::Command::query_store_in_group_all: {
         std::string body = store_reply(nodes.front());
         const std::string path(1, body.back());
@@ -148,9 +151,12 @@ FakeServer::Script tracker_of(std::vector<Address> nodes) {
           body += fetch_reply(nodes[i]).substr(wire::kGroupSize);
         return {0, body + path};
       }
-      case wire::Command::query_fetch_all: return {0, fetch_reply(nodes.front())};
-      case wire::Command::list_group: return {0, std::string(113, '\0')};
-      default: return {22, {}};
+      case wire::Command::query_fetch_all:
+        return {0, fetch_reply(nodes.front())};
+      case wire::Command::list_group:
+        return {0, std::string(113, '\0')};
+      default:
+        return {22, {}};
     }
   });
 }

@@ -2,6 +2,9 @@
 // thread of its own, with blocking calls.
 #pragma once
 
+#include "cairn/types.h"
+#include "common/wire/frame.h"
+
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -11,9 +14,6 @@
 #include <string_view>
 #include <thread>
 #include <vector>
-
-#include "cairn/types.h"
-#include "common/wire/frame.h"
 
 namespace cairn::test {
 
@@ -27,7 +27,7 @@ struct Frame {
 
 // One connection of a FakeServer.
 class FakePeer {
- public:
+public:
   explicit FakePeer(int fd) : fd_(fd) {}
   ~FakePeer();
   FakePeer(const FakePeer&) = delete;
@@ -45,12 +45,12 @@ class FakePeer {
   // Ends the connection with a reset: what the client still sends is lost.
   void reset();
 
- private:
+private:
   int fd_;
 };
 
 class FakeServer {
- public:
+public:
   using Script = std::function<void(FakePeer&)>;
   // Listens on a free port of 127.0.0.1.
   explicit FakeServer(Script script);
@@ -62,7 +62,7 @@ class FakeServer {
   // Connections so far.
   int connections() const { return connections_; }
 
- private:
+private:
   void accept_all();
 
   Script script_;

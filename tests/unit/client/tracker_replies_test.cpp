@@ -1,8 +1,8 @@
 #include "client/tracker_replies.h"
 
-#include <gtest/gtest.h>
-
 #include "common/base/text.h"
+
+#include <gtest/gtest.h>
 
 namespace cairn {
 namespace {
@@ -24,9 +24,10 @@ std::string number(std::uint64_t value, std::size_t size = 8) {
 }
 
 TEST(StoreOne, TheRecordedReply) {
-  const auto reply = hex(
-      "67 72 6F 75 70 31 00 00 00 00 00 00 00 00 00 00 31 39 32 2E 31 36 38 2E 31 2E 32 30 00 00 00 "
-      "00 00 00 00 00 00 59 D8 00");
+  const auto reply =
+      hex("67 72 6F 75 70 31 00 00 00 00 00 00 00 00 00 00 31 39 32 2E 31 36 38 2E 31 2E 32 30 00 "
+          "00 00 "
+          "00 00 00 00 00 00 59 D8 00");
   const auto place = parse_store_one(reply);
   ASSERT_TRUE(place);
   EXPECT_EQ(place->group, "group1");
@@ -61,13 +62,12 @@ TEST(StoreAll, EveryNodeWithItsPort) {
 
 TEST(FetchAll, BothLayouts) {
   const std::string first = padded("group1", 16) + padded("10.0.0.1", 15) + number(23000);
-  const auto old = parse_fetch_all(
-      wire::as_view(first + padded("10.0.0.2", 15) + padded("10.0.0.3", 15)));
+  const auto old =
+      parse_fetch_all(wire::as_view(first + padded("10.0.0.2", 15) + padded("10.0.0.3", 15)));
   ASSERT_TRUE(old);
-  EXPECT_EQ(*old, (std::vector<Address>{{"10.0.0.1", 23000}, {"10.0.0.2", 23000},
-                                        {"10.0.0.3", 23000}}));
-  const auto extended =
-      parse_fetch_all(wire::as_view(first + padded("10.0.0.2", 15) + number(7)));
+  EXPECT_EQ(*old,
+            (std::vector<Address>{{"10.0.0.1", 23000}, {"10.0.0.2", 23000}, {"10.0.0.3", 23000}}));
+  const auto extended = parse_fetch_all(wire::as_view(first + padded("10.0.0.2", 15) + number(7)));
   ASSERT_TRUE(extended);
   EXPECT_EQ(extended->back(), Address("10.0.0.2", 7));
   EXPECT_EQ(parse_fetch_all(wire::as_view(first))->size(), 1U);
@@ -135,10 +135,16 @@ TEST(FileInfo, TheChecksumIsSignExtendedOnTheWire) {
 TEST(MetadataText, GoesAndComesBack) {
   const Metadata metadata{{"width", "640"}, {"height", "480"}, {"empty", ""}};
   const std::string text = metadata_text(metadata);
-  EXPECT_EQ(text, "empty\x02\x01height\x02" "480\x01width\x02" "640");
+  EXPECT_EQ(text,
+            "empty\x02\x01height\x02"
+            "480\x01width\x02"
+            "640");
   EXPECT_EQ(parse_metadata(text), metadata);
   EXPECT_TRUE(parse_metadata("").empty());
-  EXPECT_EQ(parse_metadata("no value\x01" "a\x02" "b"), (Metadata{{"a", "b"}}));
+  EXPECT_EQ(parse_metadata("no value\x01"
+                           "a\x02"
+                           "b"),
+            (Metadata{{"a", "b"}}));
 }
 
 TEST(MetadataText, WhatCannotTravelIsRefused) {
@@ -146,7 +152,9 @@ TEST(MetadataText, WhatCannotTravelIsRefused) {
   EXPECT_FALSE(validate_metadata({{"", "v"}}));
   EXPECT_FALSE(validate_metadata({{std::string(65, 'k'), "v"}}));
   EXPECT_FALSE(validate_metadata({{"k", std::string(257, 'v')}}));
-  EXPECT_FALSE(validate_metadata({{"k", "a\x01" "b"}}));
+  EXPECT_FALSE(validate_metadata({{"k",
+                                   "a\x01"
+                                   "b"}}));
 }
 
 } // namespace

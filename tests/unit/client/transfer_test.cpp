@@ -10,7 +10,7 @@ namespace {
 
 // A directory that goes with the test.
 class TransferTest : public testing::Test {
- protected:
+protected:
   TransferTest() {
     std::string pattern = testing::TempDir() + "cairn-transfer-XXXXXX";
     directory_ = ::mkdtemp(pattern.data());

@@ -8,8 +8,8 @@ namespace {
 TEST(Trackers, SeveralWithAndWithoutPort) {
   const auto trackers = parse_trackers("10.0.0.1, tracker.example:22123,[::1]:5");
   ASSERT_TRUE(trackers);
-  EXPECT_EQ(*trackers, (std::vector<Address>{
-                           {"10.0.0.1", 22122}, {"tracker.example", 22123}, {"::1", 5}}));
+  EXPECT_EQ(*trackers,
+            (std::vector<Address>{{"10.0.0.1", 22122}, {"tracker.example", 22123}, {"::1", 5}}));
   EXPECT_EQ(trackers->back().text(), "[::1]:5");
   EXPECT_FALSE(parse_trackers(""));
   EXPECT_FALSE(parse_trackers("a,,b"));

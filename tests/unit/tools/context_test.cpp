@@ -1,8 +1,8 @@
 #include "tools/context.h"
 
-#include <gtest/gtest.h>
-
 #include "tools/progress.h"
+
+#include <gtest/gtest.h>
 
 namespace cairn::tools {
 namespace {

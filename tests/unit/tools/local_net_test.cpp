@@ -9,7 +9,7 @@ namespace cairn::tools {
 namespace {
 
 class LocalNetsTest : public testing::Test {
- protected:
+protected:
   LocalNetsTest() {
     std::string pattern = testing::TempDir() + "cairn-nets-XXXXXX";
     directory_ = ::mkdtemp(pattern.data());

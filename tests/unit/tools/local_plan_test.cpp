@@ -1,10 +1,10 @@
 #include "tools/local_plan.h"
 
-#include <gtest/gtest.h>
-
 #include "common/config/client_config.h"
 #include "common/config/storage_config.h"
 #include "common/config/tracker_config.h"
+
+#include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
@@ -61,7 +61,7 @@ TEST(LocalPlan, TheShapeIsKept) {
 
 // The files are read by the programs' own readers.
 class LocalConfTest : public testing::Test {
- protected:
+protected:
   LocalConfTest() {
     std::string pattern = testing::TempDir() + "cairn-plan-XXXXXX";
     directory_ = ::mkdtemp(pattern.data());
@@ -79,13 +79,11 @@ class LocalConfTest : public testing::Test {
 
 TEST_F(LocalConfTest, TrackersAgreeOnTheHolder) {
   const LocalPlan plan("/r", shape_of(64, 2, 1, 1));
-  const auto first =
-      config::load_tracker_config(write(plan.conf_text(*plan.find("tracker1"))));
+  const auto first = config::load_tracker_config(write(plan.conf_text(*plan.find("tracker1"))));
   ASSERT_TRUE(first) << first.error().text();
   EXPECT_FALSE(first->config.metadata_holder);
   EXPECT_EQ(first->config.bind_addr, std::vector<std::string>{"127.64.1.1"});
-  const auto second =
-      config::load_tracker_config(write(plan.conf_text(*plan.find("tracker2"))));
+  const auto second = config::load_tracker_config(write(plan.conf_text(*plan.find("tracker2"))));
   ASSERT_TRUE(second) << second.error().text();
   ASSERT_TRUE(second->config.metadata_holder);
   EXPECT_EQ(second->config.metadata_holder->text(), "127.64.1.1:22122");

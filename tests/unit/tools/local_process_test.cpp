@@ -2,10 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <signal.h>
 #include <unistd.h>
-
-#include <fstream>
 
 namespace cairn::tools {
 namespace {
@@ -20,7 +19,8 @@ TEST(PidText, GoesAndComesBack) {
 }
 
 TEST(ProcessStat, TheCommandMayHoldAnything) {
-  std::string text = "4711 (a) b (c) S 1 4711 4711 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 1\n";
+  std::string text =
+      "4711 (a) b (c) S 1 4711 4711 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 1\n";
   const auto stat = parse_process_stat(text);
   ASSERT_TRUE(stat);
   EXPECT_EQ(stat->state, 'S');
@@ -30,7 +30,7 @@ TEST(ProcessStat, TheCommandMayHoldAnything) {
 }
 
 class ProcessTest : public testing::Test {
- protected:
+protected:
   ProcessTest() {
     std::string pattern = testing::TempDir() + "cairn-process-XXXXXX";
     directory_ = ::mkdtemp(pattern.data());

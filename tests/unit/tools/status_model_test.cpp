@@ -1,10 +1,10 @@
 #include "tools/status_model.h"
 
-#include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
-
 #include "tools/admin.h"
 #include "tools/nodes.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 namespace cairn::tools {
 namespace {
@@ -53,15 +53,15 @@ TEST(ReadStatus, DegradedByAnyOfThem) {
 }
 
 TEST(ReadStatus, OtherTypesAndMissingFieldsAreDefaults) {
-  const auto status = read_status(
-      nlohmann::json::parse(R"({"nodes":[{"id":"x"},7],"alarms":{},"time":"later"})"));
+  const auto status =
+      read_status(nlohmann::json::parse(R"({"nodes":[{"id":"x"},7],"alarms":{},"time":"later"})"));
   EXPECT_EQ(status.nodes.size(), 1U);
   EXPECT_EQ(status.time, 0U);
 }
 
 TEST(AdminReply, AnErrorInItIsAnError) {
-  const auto refused = read_admin_reply(
-      R"({"error":{"code":"busy","status":16,"message":"node 7 is active"}})");
+  const auto refused =
+      read_admin_reply(R"({"error":{"code":"busy","status":16,"message":"node 7 is active"}})");
   EXPECT_EQ(refused.code(), Errc::busy);
   EXPECT_EQ(refused.error().detail, "node 7 is active");
   EXPECT_TRUE(read_admin_reply(R"({"ok":true})"));

@@ -1,9 +1,9 @@
 /* The C face as a C program uses it; called by c_api_test.cpp. */
 #include "c_api_check.h"
 
-#include <string.h>
-
 #include "cairn/cairn.h"
+
+#include <string.h>
 
 int c_api_check(const char* trackers, const char* expected_id, const char* content) {
   char id[CAIRN_ID_SIZE];
