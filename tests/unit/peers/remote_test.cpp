@@ -1,7 +1,7 @@
 // Reads and changes at other members, against small peers in this process.
 #include "storage/peers/remote.h"
 
-#include "tests/unit/peers/fake_server.h"
+#include "tests/unit/peers/in_process_server.h"
 
 #include <gtest/gtest.h>
 
@@ -36,7 +36,7 @@ public:
     const std::lock_guard lock(mutex_);
     files_[name.canonical()] = std::move(content);
   }
-  FakeServer& server() { return server_; }
+  InProcessServer& server() { return server_; }
   std::size_t fetches() const { return server_.count(NativeCommand::fetch); }
 
   void answer_probe(wire::Presence presence, bool damaged = false) {
@@ -94,7 +94,7 @@ private:
   wire::ProbeReply probe_reply_;
   Errc refuses_ = Errc::ok;
   bool is_cut_ = false;
-  FakeServer server_;
+  InProcessServer server_;
 };
 
 // Two connected ends on `context`.
@@ -315,7 +315,7 @@ Task<Result<wire::Bytes>> forward_from(Remote& remote, Connection& client, Forwa
   wire::FrameHeader header;
   header.body_size = request.body_size;
   header.command = static_cast<std::uint8_t>(wire::Command::append_file);
-  Body body(client, header);
+  Body body(client, header, std::chrono::seconds(5));
   co_return co_await remote.forward(request.owner, header.command, 0, std::move(request.front),
                                     body);
 }

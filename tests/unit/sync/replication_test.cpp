@@ -469,10 +469,10 @@ class World {
       for (const auto& [name, content] : expected) {
         const auto found = files.find(name);
         EXPECT_TRUE(found != files.end()) << name << " is not at node " << other->id;
-        if (found != files.end())
-          EXPECT_TRUE(found->second == content)
-              << name << " differs at node " << other->id << ": " << found->second.size() << " and "
-              << content.size();
+        if (found == files.end()) continue;
+        EXPECT_TRUE(found->second == content)
+            << name << " differs at node " << other->id << ": " << found->second.size() << " and "
+            << content.size();
       }
       for (const auto& [name, content] : files)
         EXPECT_TRUE(expected.contains(name)) << name << " is only at node " << other->id;

@@ -3,7 +3,7 @@
 
 #include "storage/tracker_link/node_id.h"
 #include "tests/unit/config/temporary_directory.h"
-#include "tests/unit/peers/fake_server.h"
+#include "tests/unit/peers/in_process_server.h"
 
 #include <gtest/gtest.h>
 
@@ -25,7 +25,7 @@ class FakeTracker {
 public:
   FakeTracker() : server_([this](auto command, auto body) { return answer(command, body); }) {}
 
-  FakeServer& server() { return server_; }
+  InProcessServer& server() { return server_; }
   void know(std::uint32_t id, const std::string& uuid) {
     const std::lock_guard lock(mutex_);
     put(id, uuid, "10.0.0.1");
@@ -107,7 +107,7 @@ private:
   wire::NodeState state_ = wire::NodeState::active;
   wire::Join last_join_;
   wire::Heartbeat last_heartbeat_;
-  FakeServer server_;
+  InProcessServer server_;
 };
 
 bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds time = 10s) {

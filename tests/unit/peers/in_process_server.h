@@ -21,13 +21,13 @@
 namespace cairn {
 
 // Serves on 127.0.0.1 on a thread of its own. Its functions may be called from the test's thread.
-class FakeServer {
+class InProcessServer {
 public:
   // What to answer; nullopt cuts the connection. Called on the server's thread.
   using Answer = std::function<std::optional<Result<wire::Bytes>>(std::uint8_t, wire::View)>;
 
-  explicit FakeServer(Answer answer) : answer_(std::move(answer)) { open(0); }
-  ~FakeServer() { stop(); }
+  explicit InProcessServer(Answer answer) : answer_(std::move(answer)) { open(0); }
+  ~InProcessServer() { stop(); }
 
   std::uint16_t port() const { return port_; }
   // Ends it with all its connections.
@@ -66,7 +66,7 @@ private:
     pool_->start();
   }
 
-  static Task<void> serve_one(FakeServer& server, tcp::socket socket) {
+  static Task<void> serve_one(InProcessServer& server, tcp::socket socket) {
     Connection connection(std::move(socket));
     for (;;) {
       auto header = co_await connection.read_header();
