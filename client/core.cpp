@@ -46,6 +46,12 @@ ClientCore::ClientCore(asio::io_context&, ClientOptions options)
       native_(administrator(), options_.connect_timeout),
       helpers_("cairn-client", kHelperThreads) {}
 
+Error ClientCore::Exchange::error() && {
+  Error error = std::move(reply).error();
+  if (reached == Reached::answer) error.detail = "answer of storage node " + error.detail;
+  return error;
+}
+
 Deadline ClientCore::deadline(Timeout timeout) const {
   const auto total = timeout.value.count() > 0 ? timeout.value : options_.operation_timeout;
   return Deadline(total, options_.network_timeout);
@@ -338,13 +344,13 @@ Task<Result<wire::Bytes>> ClientCore::file_request(ParsedId id, bool update, Rep
     if (asked.reply) co_return std::move(asked.reply);
     switch (judge(repeat, asked.reached, asked.reply.code())) {
       case Verdict::fail:
-        co_return std::move(asked.reply);
+        co_return std::move(asked).error();
       case Verdict::unknown:
         co_return unknown_outcome(asked.reply.error());
       case Verdict::try_other:
         break;
     }
-    last = std::move(asked.reply).error();
+    last = std::move(asked).error();
     tried.insert(*node);
     if (deadline.passed()) break;
   }
@@ -385,13 +391,13 @@ Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions option
     }
     switch (judge(Repeat::doubles, sent.reached, sent.reply.code())) {
       case Verdict::fail:
-        co_return std::move(sent.reply).error();
+        co_return std::move(sent).error();
       case Verdict::unknown:
         co_return unknown_outcome(sent.reply.error());
       case Verdict::try_other:
         break;
     }
-    last = std::move(sent.reply).error();
+    last = std::move(sent).error();
     tried.insert(place->address);
     if (deadline.passed()) break;
   }

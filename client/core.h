@@ -41,6 +41,9 @@ public:
     Exchange() {}
     Exchange(Reached r, Error error) : reached(r), reply(std::move(error)) {}
     Exchange(Reached r, wire::Bytes bytes) : reached(r), reply(std::move(bytes)) {}
+
+    // The error for people; only when there is no reply. The protocol gives a status without words.
+    Error error() &&;
   };
 
   // What is to be sent: `head` is the body, or its beginning when there is a source. A class with a

@@ -136,7 +136,9 @@ void add_cluster(Builder& builder) {
         std::tuple("remove", "Remove a node that is down, for ever", NodeAction::remove)}) {
     auto [verb, args] = add_node(node, name, help, action);
     verb->add_option("NODE", args->node, "ID, name, address or UUID")->required();
-    if (action == NodeAction::remove) verb->add_flag("--yes,-y", args->yes, "do not ask");
+    if (action != NodeAction::remove) continue;
+    verb->add_flag("--yes,-y", args->yes, "do not ask");
+    verb->add_flag("--force", args->force, "although it is up");
   }
   auto* alias = node->add_subcommand("alias", "Former addresses and storage IDs of a node");
   alias->fallthrough();

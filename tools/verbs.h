@@ -86,6 +86,7 @@ struct NodeArgs {
   std::string node;
   std::string former; // of an alias
   bool yes = false;   // do not ask
+  bool force = false; // remove a node that is up
 };
 int run_node(Context& context, const NodeArgs& args);
 
