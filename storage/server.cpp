@@ -179,7 +179,11 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   BinlogOptions log_options;
   log_options.segment_size = p.config.binlog_segment_size;
   log_options.durable = p.config.durability == config::Durability::durable;
+  log_options.journal_size = p.config.journal_size;
   log_options.sync_files = [raw = p.store.get()] { return raw->sync_files(); };
+  log_options.restore = [raw = p.store.get()](const LogRecord& record, wire::View content) {
+    return raw->restore(record, content);
+  };
   CAIRN_TRY(binlog, Binlog::open(p.config.base_path / "data" / "binlog", std::move(log_options)));
   p.binlog = std::move(binlog);
   p.store->attach(*p.binlog);

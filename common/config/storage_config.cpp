@@ -69,6 +69,11 @@ void add_store_paths(OptionList<C>& list) {
               {{"durable", Durability::durable}, {"relaxed", Durability::relaxed}},
               "durable: an upload is answered when it is on stable storage. relaxed: when it is "
               "written; what the kernel had not yet flushed is lost with the power.");
+  list.bytes(
+      "journal_size", &C::journal_size, 0, 4LL << 30,
+      "Each of the two files under base_path that take small uploads durably with one flush; "
+      "set aside at the first start. Smaller ones are emptied more often. 0: none, every "
+      "commit syncs the store paths.");
   list.integer("disk_threads", &C::disk_threads, 1, 256, "threads", "Disk threads a store path.");
   list.bytes("buff_size", &C::buff_size, 4096, 64 << 20, "Buffer of a connection.");
 }

@@ -55,8 +55,9 @@ struct StorageConfig : ServerConfig {
   std::uint32_t upload_priority = 10;
   ReservedSpace reserved_storage_space; // what the node keeps free whatever the tracker says
   Durability durability = Durability::durable;
-  std::uint32_t disk_threads = 4;       // per store path
-  std::uint64_t buff_size = 256 * 1024; // bytes, per connection
+  std::uint64_t journal_size = 256 << 20; // bytes of each of the two files
+  std::uint32_t disk_threads = 4;         // per store path
+  std::uint64_t buff_size = 256 * 1024;   // bytes, per connection
 
   HttpToken http_token;
   std::string http_default_content_type = "application/octet-stream";
