@@ -169,6 +169,43 @@ void add_cluster(Builder& builder) {
   }
 }
 
+void add_security(Builder& builder) {
+  std::shared_ptr<InitArgs> init;
+  auto* sub = builder.verb("init", "Make the cluster's secret, or take a step of replacing it",
+                           &run_init, init);
+  sub->add_option("--secret", init->secret, "the secret file")->required();
+  sub->add_flag("--rotate", init->rotate, "replace the secret, one of three steps");
+
+  auto* key = builder.family("key", "Access keys");
+  std::shared_ptr<KeyArgs> list;
+  builder.verb("ls", "List the access keys", &run_key, list, key);
+  std::shared_ptr<KeyArgs> add;
+  auto* verb =
+      builder.verb("add", "Make an access key and show its secret, once", &run_key, add, key);
+  add->action = KeyAction::add;
+  verb->add_option("--rights", add->rights, "read, write, delete, list, admin or all")
+      ->capture_default_str();
+  verb->add_option("--prefix", add->prefixes, "only below GROUP[/PATH]; may be repeated");
+  verb->add_option("--expires", add->expires, "after this time, such as 30d");
+  verb->add_option("--requests-rate", add->requests_rate, "requests a second at one node");
+  add_size(verb, "--bytes-rate", add->bytes_rate, "bytes a second at one node");
+  verb->add_option("--note", add->note, "what it is for");
+  verb->add_option("-o,--output", add->output, "write the key to this file (mode 0600)");
+  std::shared_ptr<KeyArgs> rotate;
+  verb = builder.verb("rotate", "Give a key a new secret; the old one holds for a while", &run_key,
+                      rotate, key);
+  rotate->action = KeyAction::rotate;
+  verb->add_option("KEY", rotate->id)->required();
+  verb->add_option("--overlap", rotate->overlap, "how long the old secret still holds")
+      ->capture_default_str();
+  verb->add_option("-o,--output", rotate->output, "write the key to this file (mode 0600)");
+  std::shared_ptr<KeyArgs> remove;
+  verb =
+      builder.verb("rm", "Remove a key: it is refused everywhere at once", &run_key, remove, key);
+  remove->action = KeyAction::remove;
+  verb->add_option("KEY", remove->id)->required();
+}
+
 void add_bench(Builder& builder) {
   auto* bench = builder.family("bench", "Measure the cluster");
   for (const auto& [name, help, kind] :
@@ -271,6 +308,7 @@ CommandLine parse_command_line(int argc, const char* const* argv,
   Builder builder(app, line.run);
   add_files(builder);
   add_cluster(builder);
+  add_security(builder);
   add_bench(builder);
   add_local(builder);
 

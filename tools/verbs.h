@@ -97,6 +97,27 @@ struct GroupArgs {
 };
 int run_group(Context& context, const GroupArgs& args);
 
+struct InitArgs {
+  std::filesystem::path secret; // the file to make or to change
+  bool rotate = false;          // one step of a rotation
+};
+int run_init(Context& context, const InitArgs& args);
+
+enum class KeyAction : std::uint8_t { list, add, remove, rotate };
+struct KeyArgs {
+  KeyAction action = KeyAction::list;
+  std::string id;
+  std::string rights = "read,write";
+  std::vector<std::string> prefixes; // GROUP[/PATH]
+  std::string expires;               // a duration; empty: never
+  std::uint64_t requests_rate = 0;   // per second, 0: no limit
+  std::uint64_t bytes_rate = 0;      // per second, 0: no limit
+  std::string note;
+  std::string overlap = "1d";   // of a rotation
+  std::filesystem::path output; // where the key is written; empty: standard output
+};
+int run_key(Context& context, const KeyArgs& args);
+
 enum class BenchKind : std::uint8_t { upload, download, remove, mixed };
 struct BenchArgs {
   BenchKind kind = BenchKind::upload;

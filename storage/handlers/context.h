@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/config/storage_config.h"
+#include "common/net/native_hello.h"
 #include "common/net/session.h"
 #include "storage/binlog/binlog.h"
 #include "storage/peers/peers.h"
@@ -28,6 +29,7 @@ struct Counters {
   OperationCounter upload, append, modify, truncate, set_metadata, remove, download, get_metadata,
       create_link;
   std::atomic<std::uint64_t> remote_reads{0};       // answered from another node's disk
+  std::atomic<std::uint64_t> hello_refused{0};      // native connections without the right proof
   std::atomic<std::uint64_t> damaged_reads{0};      // a local copy did not hold what its name says
   std::atomic<std::uint64_t> last_source_update{0}; // unix seconds
 };
@@ -83,8 +85,8 @@ struct Context {
   SyncService& sync;
   // The Remote of the I/O thread that asks.
   std::function<Remote&()> remote;
-  // Decides whether a connection that says hello is a node or administrator of this cluster.
-  std::function<Status(const Session&, const wire::Hello&)> accept_hello;
+  // Decides who is a node or administrator of this cluster, or has an access key.
+  HelloGate gate;
   // What `admin` verbs answer (JSON), see status.cpp.
   std::function<std::string()> status_json;
 

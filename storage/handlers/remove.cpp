@@ -38,7 +38,7 @@ Task<Result<Reply>> delete_file(Context& context, Session&, Body& body) {
 } // namespace
 
 void add_delete_handlers(HandlerTable<Context>& table) {
-  table.on(wire::Command::delete_file, &delete_file);
+  table.on(wire::Command::delete_file, &delete_file, {Access::client, 64 * 1024, auth::kDelete});
 }
 
 } // namespace cairn::storage

@@ -6,6 +6,7 @@
 #include "common/config/tracker_config.h"
 #include "common/net/frame_client.h"
 #include "common/net/listener.h"
+#include "common/net/native_hello.h"
 #include "common/net/session.h"
 #include "tracker/cluster/cluster_state.h"
 #include "tracker/cluster/selection.h"
@@ -41,9 +42,10 @@ class Tracker {
 public:
   // `executor` is the I/O thread's. `log` is the log of the tracker that holds the metadata, with
   // the facts it has; nullptr when `config.metadata_holder` names another tracker. All references
-  // outlive the tracker.
+  // outlive the tracker. `secret` is not null.
   Tracker(asio::any_io_executor executor, const config::TrackerConfig& config, std::string uuid,
-          ReplicatedLog* log, ClusterFacts facts, const ConnectionGauge& connections);
+          ReplicatedLog* log, ClusterFacts facts, const ConnectionGauge& connections,
+          std::shared_ptr<auth::ClusterSecret> secret);
 
   const config::TrackerConfig& config() const { return config_; }
   const std::string& uuid() const { return uuid_; }
@@ -80,9 +82,10 @@ public:
 
   // --- connections ---
 
-  // May whoever is at `address` say hello? Before the mutual handshake this is all there is: listed
-  // addresses, this machine, and known nodes.
-  bool may_say_hello(const asio::ip::address& address) const;
+  // What decides who is a node or administrator.
+  HelloGate gate() const { return {*secret_, keys_}; }
+  // The access keys for a node, sealed.
+  wire::Bytes sealed_keys() const;
   // True for addresses in allow_hosts.
   bool is_allowed(const asio::ip::address& address) const;
   bool is_admin(const asio::ip::address& address) const;
@@ -99,6 +102,7 @@ public:
   const std::array<CommandCount, 256>& counts() const { return counts_; }
 
 private:
+  void show(const ClusterFacts& facts);
   Task<Status> pull();
   Task<void> commit_brought_up(MarkBroughtUp command);
 
@@ -107,6 +111,8 @@ private:
   std::string uuid_;
   ReplicatedLog* log_;
   const ConnectionGauge& connections_;
+  std::shared_ptr<auth::ClusterSecret> secret_;
+  auth::KeyRing keys_;
   Moment started_;
   ClusterState cluster_;
   Selection selection_;
