@@ -6,6 +6,7 @@
 #include "common/net/listener.h"
 #include "storage/handlers/context.h"
 #include "storage/handlers/http_files.h"
+#include "storage/handlers/http_upload.h"
 #include "storage/http/file_service.h"
 #include "storage/status.h"
 #include "storage/sync/sync_service.h"
@@ -100,6 +101,7 @@ struct StorageServer::Parts {
   std::unique_ptr<Context> context;
   std::unique_ptr<StoreFiles> files;
   std::unique_ptr<NodeStatus> status;
+  std::unique_ptr<HttpGuard> guard;
   std::unique_ptr<FileService> http;
   HttpHandler http_handler;
   HttpOptions http_options;
@@ -247,6 +249,9 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   admin.status = [&p]() -> Task<std::string> { co_return p.status->json(); };
   CAIRN_TRY(http, FileService::make(p.config, *p.files, std::move(admin)));
   p.http = std::move(http);
+  p.guard = std::make_unique<HttpGuard>(p.config, p.keys);
+  p.http->set_guard(*p.guard);
+  p.http->add_before_ids(std::make_unique<HttpChanges>(*p.context, *p.guard));
   p.http_handler = p.http->handler();
   p.http_options = p.http->options(&p.store->pool(0));
   p.session_options.io_timeout = p.config.network_timeout;

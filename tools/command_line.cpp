@@ -176,6 +176,16 @@ void add_security(Builder& builder) {
   sub->add_option("--secret", init->secret, "the secret file")->required();
   sub->add_flag("--rotate", init->rotate, "replace the secret, one of three steps");
 
+  std::shared_ptr<SignArgs> sign;
+  sub = builder.verb("sign", "Print a URL that is good for one method, one object and a while",
+                     &run_sign, sign);
+  sub->add_option("ID|PATH|URL", sign->target)->required();
+  sub->add_option("--method", sign->method, "GET, HEAD, PUT, POST or DELETE")
+      ->capture_default_str();
+  sub->add_option("--expires", sign->expires, "how long it is good")->capture_default_str();
+  sub->add_option("--header", sign->headers, "NAME:VALUE that must be sent so; may be repeated");
+  sub->add_option("--key", sign->key, "access key file; default: that of client.conf");
+
   auto* key = builder.family("key", "Access keys");
   std::shared_ptr<KeyArgs> list;
   builder.verb("ls", "List the access keys", &run_key, list, key);

@@ -118,6 +118,15 @@ struct KeyArgs {
 };
 int run_key(Context& context, const KeyArgs& args);
 
+struct SignArgs {
+  std::string target; // a file ID, or a path with or without "http://HOST:PORT" and query
+  std::string method = "GET";
+  std::string expires = "1h";       // a duration
+  std::vector<std::string> headers; // NAME:VALUE that must be sent so
+  std::filesystem::path key;        // an access key file; empty: that of client.conf
+};
+int run_sign(Context& context, const SignArgs& args);
+
 enum class BenchKind : std::uint8_t { upload, download, remove, mixed };
 struct BenchArgs {
   BenchKind kind = BenchKind::upload;

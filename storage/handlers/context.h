@@ -125,6 +125,9 @@ bool belongs_elsewhere(Context& context, const Session& session, const RemoteNam
 // Sends the request on to the owner: `front` is what was taken of the body.
 Task<Result<Reply>> forward_to_owner(Context& context, const RemoteName& name, Body& body,
                                      wire::Bytes front);
+// Deletes a file of this group wherever it is, durably. Errors: not_found; unavailable, timeout (it
+// may be at a node that cannot be asked).
+Task<Result<Change>> remove_file(Context& context, RemoteName name);
 // Waits until a change is durable; answers the change.
 Task<Result<Change>> committed(Context& context, Result<Change> change);
 // "group + remote name", the reply of everything that makes a file.
