@@ -93,6 +93,7 @@ struct StorageServer::Parts {
   ConnectionGauge frame_gauge;
   ConnectionGauge http_gauge;
   // After the pools in destruction order: handlers on the I/O threads use the store's pools.
+  std::unique_ptr<auth::AuditLog> audit;
   std::unique_ptr<Store> store;
   std::unique_ptr<Binlog> binlog;
   std::unique_ptr<Peers> peers;
@@ -212,6 +213,8 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   p.uuid = std::move(uuid);
   if (const auto kept = read_small_file(p.access_keys_file(), kKeysFileMax); kept)
     p.take_access_keys(wire::to_bytes(*kept));
+  CAIRN_TRY(audit, auth::AuditLog::open(auth::AuditLog::directory_of(p.config.base_path)));
+  p.audit = std::move(audit);
   CAIRN_TRY(store, Store::open(p.config));
   p.store = std::move(store);
   p.store->sweep();
@@ -235,6 +238,7 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
       .sync = *p.sync,
       .remote = []() -> Remote& { return *remote_of_this_thread; },
       .gate = {*p.secret, p.keys},
+      .audit = *p.audit,
       .status_json = [&p] { return p.status->json(); },
   });
   p.files = std::make_unique<StoreFiles>(*p.context);

@@ -83,7 +83,11 @@ void add_files(Builder& builder) {
 
   std::shared_ptr<DeleteArgs> remove;
   sub = builder.verb("delete", "Delete files", &run_delete, remove);
-  sub->add_option("ID", remove->ids)->required();
+  sub->add_option("ID", remove->ids);
+  sub->add_option("--from-list", remove->from_list,
+                  "a file with an ID a line; - is standard input");
+  sub->add_option("--rate", remove->rate, "at most so many a second");
+  sub->add_flag("--dry-run", remove->dry_run, "delete nothing, only look which are there");
 
   std::shared_ptr<AppendArgs> append;
   sub = builder.verb("append", "Add a local file's bytes to the end of an appender file",
@@ -175,6 +179,12 @@ void add_security(Builder& builder) {
                            &run_init, init);
   sub->add_option("--secret", init->secret, "the secret file")->required();
   sub->add_flag("--rotate", init->rotate, "replace the secret, one of three steps");
+
+  std::shared_ptr<AuditArgs> audit;
+  sub = builder.verb("audit", "Show the audit log of a daemon on this machine, and check its chain",
+                     &run_audit, audit);
+  sub->add_option("DIR", audit->directory, "base_path of the daemon")->required();
+  sub->add_flag("--check", audit->quiet_lines, "only check it");
 
   std::shared_ptr<SignArgs> sign;
   sub = builder.verb("sign", "Print a URL that is good for one method, one object and a while",

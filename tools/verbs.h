@@ -34,6 +34,9 @@ int run_download(Context& context, const DownloadArgs& args);
 
 struct DeleteArgs {
   std::vector<std::string> ids;
+  std::string from_list; // a file with an ID a line; "-": standard input
+  unsigned rate = 0;     // deletes a second, 0: no limit
+  bool dry_run = false;  // only look whether they are there
 };
 int run_delete(Context& context, const DeleteArgs& args);
 
@@ -117,6 +120,12 @@ struct KeyArgs {
   std::filesystem::path output; // where the key is written; empty: standard output
 };
 int run_key(Context& context, const KeyArgs& args);
+
+struct AuditArgs {
+  std::filesystem::path directory; // base_path of a daemon, or its audit directory
+  bool quiet_lines = false;        // only check
+};
+int run_audit(Context& context, const AuditArgs& args);
 
 struct SignArgs {
   std::string target; // a file ID, or a path with or without "http://HOST:PORT" and query

@@ -64,6 +64,8 @@ public:
   }
 
   Status run() {
+    CAIRN_TRY(audit, auth::AuditLog::open(auth::AuditLog::directory_of(config_.base_path)));
+    audit_ = std::move(audit);
     CAIRN_TRY(facts, open_metadata());
     CAIRN_RETURN_IF_ERROR(frames_.listen(config_.bind_addr, config_.port));
     for (std::size_t i = 0; i < more_frames_.size(); ++i)
@@ -73,6 +75,7 @@ public:
       CAIRN_RETURN_IF_ERROR(http_.listen(config_.http_bind_addr, config_.http_port));
     tracker_.emplace(io_.at(0).get_executor(), config_, uuid_, log_ ? &*log_ : nullptr,
                      std::move(facts), frame_gauge_, secret_);
+    tracker_->set_audit(audit_.get());
     io_.start();
     Status started = on_loop(begin());
     if (started) {
@@ -217,6 +220,7 @@ private:
   config::TrackerConfig config_;
   std::string uuid_;
   std::shared_ptr<auth::ClusterSecret> secret_;
+  std::unique_ptr<auth::AuditLog> audit_;
   SessionOptions options_;
   HttpOptions http_options_;
   HttpHandler page_handler_ = [this](const HttpRequest& request) { return answer(request); };

@@ -1,6 +1,7 @@
 // What the handlers of a storage node work with.
 #pragma once
 
+#include "common/auth/audit.h"
 #include "common/config/storage_config.h"
 #include "common/net/native_hello.h"
 #include "common/net/session.h"
@@ -87,6 +88,8 @@ struct Context {
   std::function<Remote&()> remote;
   // Decides who is a node or administrator of this cluster, or has an access key.
   HelloGate gate;
+  // Deletes are noted here.
+  auth::AuditLog& audit;
   // What `admin` verbs answer (JSON), see status.cpp.
   std::function<std::string()> status_json;
 
@@ -128,6 +131,9 @@ Task<Result<Reply>> forward_to_owner(Context& context, const RemoteName& name, B
 // Deletes a file of this group wherever it is, durably. Errors: not_found; unavailable, timeout (it
 // may be at a node that cannot be asked).
 Task<Result<Change>> remove_file(Context& context, RemoteName name);
+// Notes in the audit log what became of a delete; a log that fails is told in ours.
+void audit_delete(Context& context, std::string who, std::string from, std::string_view name,
+                  const Result<Change>& outcome);
 // Waits until a change is durable; answers the change.
 Task<Result<Change>> committed(Context& context, Result<Change> change);
 // "group + remote name", the reply of everything that makes a file.

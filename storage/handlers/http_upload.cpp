@@ -348,6 +348,7 @@ Task<HttpReply> HttpChanges::remove(const HttpRequest& request, const std::strin
   auto name = parse_name(context_, *text);
   if (!name) co_return error_reply(400, "invalid file name");
   auto removed = co_await remove_file(context_, *std::move(name));
+  audit_delete(context_, "key " + grant.key->id, guard_.client_address(request), *text, removed);
   if (!removed) {
     // Here a timeout is that of another node, not of the client.
     Error error = std::move(removed).error();

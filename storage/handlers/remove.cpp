@@ -2,6 +2,8 @@
 #include "common/wire/fastdfs.h"
 #include "storage/handlers/context.h"
 
+#include <spdlog/spdlog.h>
+
 namespace cairn::storage {
 
 Task<Result<Change>> remove_file(Context& context, RemoteName name) {
@@ -30,14 +32,36 @@ Task<Result<Change>> remove_file(Context& context, RemoteName name) {
   co_return change;
 }
 
+void audit_delete(Context& context, std::string who, std::string from, std::string_view name,
+                  const Result<Change>& outcome) {
+  auth::AuditEvent event;
+  event.who = std::move(who);
+  event.from = std::move(from);
+  event.what = "delete";
+  event.object = context.config.group_name + "/" + std::string(name);
+  event.result = outcome ? "ok" : std::string(describe(outcome.code()));
+  if (const Status noted = context.audit.append(event); !noted)
+    spdlog::error("the audit log cannot be written cause={}", noted.error().text());
+}
+
 namespace {
 
-Task<Result<Reply>> delete_file(Context& context, Session&, Body& body) {
+std::string who(const Session& session) {
+  if (session.key) return "key " + session.key->id;
+  if (session.peer)
+    return session.peer_uuid.empty() ? "administrator" : "node " + session.peer_uuid;
+  return "client";
+}
+
+Task<Result<Reply>> delete_file(Context& context, Session& session, Body& body) {
   CAIRN_CO_TRY(all, co_await take_all(body));
   CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(all));
   CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
   CAIRN_CO_TRY(name, parse_name(context, request.name));
-  CAIRN_CO_RETURN_IF_ERROR(co_await remove_file(context, std::move(name)));
+  const auto removed = co_await remove_file(context, name);
+  audit_delete(context, who(session), session.connection.peer_address().to_string(), name.text(),
+               removed);
+  if (!removed) co_return removed.error();
   co_return Reply();
 }
 

@@ -518,6 +518,58 @@ class RulesTest(HttpTest):
         self.assertNotIn("content-security-policy", self.get(self.page).headers)
 
 
+class AuditTest(HttpTest):
+    """Who deleted what, by which protocol, and what administrators did: a chain that shows any
+    change to it."""
+
+    def lines(self, node):
+        base = os.path.join(self.cluster.root, "data", node.id)
+        done = clusters.run_cairn("audit", base, check=False)
+        return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+    def test_everything_is_noted(self):
+        by_http = self.store(b"a")["id"]
+        self.assertEqual(self.send("DELETE", "/" + by_http).status, 204)
+        by_list = [self.cluster.upload(b"%d" % i) for i in range(3)]
+        listed = os.path.join(self.cluster.root, "list")
+        with open(listed, "w", encoding="utf-8") as file:
+            file.write("# to go\n" + "\n".join(by_list) + "\ngroup1/M00/00/00/" + "A" * 27 + "\n")
+        run = lambda *args: clusters.run_cairn("--conf", self.cluster.client_conf, "delete", *args,
+                                               check=False)
+        dry = run("--from-list", listed, "--dry-run")
+        self.assertEqual((dry.returncode, dry.stdout), (2, "3 would be deleted, 1 failed\n"))
+        self.assertEqual(self.cluster.download(by_list[0]), b"0")
+        began = time.monotonic()
+        done = run("--from-list", listed, "--rate", "10")
+        self.assertEqual((done.returncode, done.stdout), (2, "3 deleted, 1 failed\n"))
+        self.assertGreater(time.monotonic() - began, 0.25)
+
+        code, lines = self.lines(self.cluster.storage)
+        self.assertEqual(code, 0)
+        deleted = {line["object"]: line for line in lines if line["what"] == "delete"}
+        self.assertEqual(deleted[by_http]["who"], "key " + self.key[0])
+        for file_id in by_list:
+            self.assertEqual((deleted[file_id]["who"], deleted[file_id]["result"]), ("client", "ok"))
+        code, lines = self.lines(self.cluster.tracker)
+        self.assertEqual(code, 0)
+        self.assertEqual([line["object"] for line in lines if line["what"] == "key.add"],
+                         [self.key[0]])
+        self.assertNotIn(self.key[1], json.dumps(lines))
+
+        path = os.path.join(self.cluster.root, "data", self.cluster.storage.id, "data", "audit",
+                            "audit-000000000001.log")
+        with open(path, "rb") as file:
+            good = file.read()
+        for altered in (good.replace(b'"ok"', b'"no"', 1), good.replace(b"\n", b"\n\n", 1),
+                        b"".join(good.splitlines(True)[:1] + good.splitlines(True)[2:])):
+            with open(path, "wb") as file:
+                file.write(altered)
+            self.assertEqual(self.lines(self.cluster.storage)[0], 8)
+        with open(path, "wb") as file:
+            file.write(good)
+        self.assertEqual(self.lines(self.cluster.storage)[0], 0)
+
+
 class SlowTest(HttpTest):
     def test_many_slow_clients_do_not_stop_others(self):
         slow = []

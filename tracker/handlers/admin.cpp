@@ -169,6 +169,28 @@ json list_groups(const ClusterState& cluster) {
   return {{"groups", std::move(groups)}};
 }
 
+// Notes who asked for a change. Never the request itself: the answer of some holds a secret.
+void note(const Tracker& tracker, const Session& session, std::string_view verb,
+          const json& request, const json& answer, const Status& done) {
+  if (tracker.audit() == nullptr) return;
+  auth::AuditEvent event;
+  event.who = session.key                 ? "key " + session.key->id
+              : session.peer_uuid.empty() ? std::string("administrator")
+                                          : "tracker " + session.peer_uuid;
+  event.from = session.connection.peer_address().to_string();
+  event.what = verb;
+  for (const char* name : {"id", "node", "group", "former"}) {
+    const auto found = request.find(name);
+    if (found == request.end()) continue;
+    if (!event.object.empty()) event.object += ' ';
+    event.object += found->is_string() ? found->get<std::string>() : found->dump();
+  }
+  if (event.object.empty()) event.object = answer.value("id", "");
+  event.result = done ? "ok" : done.error().text();
+  if (const Status noted = tracker.audit()->append(event); !noted)
+    log().error("the audit log cannot be written error={}", noted.error().text());
+}
+
 Task<Result<Reply>> change(Tracker& tracker, const Session& session, const Body& body,
                            std::string verb, const json& request) {
   if (!tracker.is_holder()) {
@@ -184,6 +206,7 @@ Task<Result<Reply>> change(Tracker& tracker, const Session& session, const Body&
   auto command = command_of(tracker, tracker.cluster(), verb, request, ok);
   if (!command) co_return error_reply(command.error());
   const Status done = co_await tracker.change(*std::move(command));
+  note(tracker, session, verb, request, ok, done);
   if (!done) co_return error_reply(done.error());
   log().info("changed by an administrator verb={} peer={}", verb, session.connection.peer());
   co_return reply_of(ok);

@@ -3,6 +3,7 @@
 // Everything on one I/O thread.
 #pragma once
 
+#include "common/auth/audit.h"
 #include "common/config/tracker_config.h"
 #include "common/net/frame_client.h"
 #include "common/net/listener.h"
@@ -84,6 +85,9 @@ public:
 
   // What decides who is a node or administrator.
   HelloGate gate() const { return {*secret_, keys_}; }
+  // Where administration is noted; null: nowhere (set before serving).
+  void set_audit(auth::AuditLog* audit) { audit_ = audit; }
+  auth::AuditLog* audit() const { return audit_; }
   // The access keys for a node, sealed.
   wire::Bytes sealed_keys() const;
   // True for addresses in allow_hosts.
@@ -113,6 +117,7 @@ private:
   const ConnectionGauge& connections_;
   std::shared_ptr<auth::ClusterSecret> secret_;
   auth::KeyRing keys_;
+  auth::AuditLog* audit_ = nullptr;
   Moment started_;
   ClusterState cluster_;
   Selection selection_;
