@@ -2,6 +2,7 @@
 #include "common/config/storage_config.h"
 
 #include "common/base/file_id.h"
+#include "common/config/http_access_options.h"
 #include "common/config/server_options.h"
 
 #include <algorithm>
@@ -182,6 +183,7 @@ OptionList<C> make_options() {
   list.bytes("binlog_segment_size", &C::binlog_segment_size, 1 << 20, std::uint64_t{4} << 30,
              "Size of one file of the log.");
   add_http(list);
+  add_http_access_options(list);
   return list;
 }
 
