@@ -3,6 +3,7 @@
 
 #include "common/base/durable_file.h"
 #include "common/daemon/daemon.h"
+#include "common/net/http_overload.h"
 #include "common/net/listener.h"
 #include "storage/handlers/context.h"
 #include "storage/handlers/http_files.h"
@@ -22,6 +23,8 @@ namespace {
 
 constexpr std::chrono::seconds kDrainMax{10};
 constexpr std::chrono::seconds kSyncDrainMax{10};
+// Ports that share the limit of open files.
+constexpr std::size_t kListeners = 2;
 constexpr std::chrono::milliseconds kDrainPoll{10};
 constexpr std::chrono::seconds kReconnectMax{3};
 constexpr std::chrono::milliseconds kUsageInterval{1000};
@@ -60,13 +63,14 @@ struct StorageServer::Parts {
         lock(std::move(l)),
         io(config.work_thread_count()),
         background(1),
-        frame_listener(io, frame_gauge, config.max_connections,
-                       [this](tcp::socket socket) { accept_frames(std::move(socket)); }),
-        http_listener(io, http_gauge, config.max_connections,
-                      [this](tcp::socket socket) { accept_http(std::move(socket)); }) {}
+        front(1),
+        frame_listener(io, frame_gauge, frame_options()),
+        http_listener(io, http_gauge, http_options_of_listener()) {}
 
-  void accept_frames(tcp::socket socket);
-  void accept_http(tcp::socket socket);
+  ListenerOptions frame_options();
+  ListenerOptions http_options_of_listener();
+  void accept_frames(tcp::socket socket, ConnectionSlot slot);
+  void accept_http(tcp::socket socket, ConnectionSlot slot);
   Status accept_hello(const Session& session, const wire::Hello& hello) const;
   Task<void> watch_disks();
 
@@ -92,15 +96,39 @@ struct StorageServer::Parts {
   std::atomic<bool> closing{false}; // sessions end with the request they are in
   IoPool io;
   IoPool background;
+  IoPool front; // accepts, refuses, and answers /healthz when all else is busy
   std::unique_ptr<TrackerLink> link;
   Listener frame_listener;
   Listener http_listener;
   bool started = false;
 };
 
-void StorageServer::Parts::accept_frames(tcp::socket socket) {
+ListenerOptions StorageServer::Parts::frame_options() {
+  ListenerOptions options;
+  options.on_connection = [this](tcp::socket socket, ConnectionSlot slot) {
+    accept_frames(std::move(socket), std::move(slot));
+  };
+  options.limits = connection_limits(config, kListeners);
+  options.refusal = wire::make_reply(Errc::busy, {});
+  options.front = &front.at(0);
+  return options;
+}
+
+ListenerOptions StorageServer::Parts::http_options_of_listener() {
+  ListenerOptions options;
+  options.on_connection = [this](tcp::socket socket, ConnectionSlot slot) {
+    accept_http(std::move(socket), std::move(slot));
+  };
+  options.limits = connection_limits(config, kListeners);
+  options.refusal = http_refusal();
+  options.on_refused = http_overload_sessions();
+  options.front = &front.at(0);
+  return options;
+}
+
+void StorageServer::Parts::accept_frames(tcp::socket socket, ConnectionSlot slot) {
   auto executor = socket.get_executor();
-  auto session = [](Parts& parts, tcp::socket s) -> Task<void> {
+  auto session = [](Parts& parts, tcp::socket s, ConnectionSlot) -> Task<void> {
     Connection connection(std::move(s));
     const auto bytes = connection.peer_address().to_string();
     Session state(connection);
@@ -110,20 +138,18 @@ void StorageServer::Parts::accept_frames(tcp::socket socket) {
     if (ended.code() != Errc::closed)
       spdlog::debug("session ended peer={} cause={}", connection.peer(), ended.error().text());
     connection.close();
-    --parts.frame_gauge.open;
   };
-  spawn(executor, session(*this, std::move(socket)), "storage.session");
+  spawn(executor, session(*this, std::move(socket), std::move(slot)), "storage.session");
 }
 
-void StorageServer::Parts::accept_http(tcp::socket socket) {
+void StorageServer::Parts::accept_http(tcp::socket socket, ConnectionSlot slot) {
   auto executor = socket.get_executor();
-  auto session = [](Parts& parts, tcp::socket s) -> Task<void> {
+  auto session = [](Parts& parts, tcp::socket s, ConnectionSlot) -> Task<void> {
     Connection connection(std::move(s));
     co_await serve_http(connection, parts.http_handler, parts.http_options);
     connection.close();
-    --parts.http_gauge.open;
   };
-  spawn(executor, session(*this, std::move(socket)), "storage.http");
+  spawn(executor, session(*this, std::move(socket), std::move(slot)), "storage.http");
 }
 
 Status StorageServer::Parts::accept_hello(const Session& session, const wire::Hello&) const {
@@ -211,11 +237,14 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   CAIRN_TRY(http, FileService::make(p.config, *p.files, std::move(admin)));
   p.http = std::move(http);
   p.http_handler = p.http->handler();
-  p.http_options = p.http->options(&p.store->pool(0));
+  p.http_options = p.http->options(&p.store->read_pool(0));
+  p.http_options.stopping = &p.closing;
+  p.http_options.busy = &p.busy;
   p.session_options.io_timeout = p.config.network_timeout;
   p.session_options.close_on_invalid = true;
   p.session_options.stopping = &p.closing;
   p.session_options.busy = &p.busy;
+  p.session_options.memory = &p.context->memory;
   return std::unique_ptr<StorageServer>(new StorageServer(std::move(parts)));
 }
 
@@ -251,6 +280,7 @@ Status StorageServer::start() {
   spawn(p.background.at(0).get_executor(), p.watch_disks(), "storage.disks");
   p.io.start();
   p.background.start();
+  p.front.start();
   p.frame_listener.start();
   if (p.config.http_port != 0) p.http_listener.start();
   spdlog::info("serving group={} port={} http_port={} paths={} durability={}", p.config.group_name,
@@ -288,6 +318,7 @@ void StorageServer::stop() {
     std::this_thread::sleep_for(kDrainPoll);
   p.sync->stop();
   p.link->stop();
+  p.front.stop();
   p.io.stop();
   p.background.stop();
   if (auto committed = p.binlog->commit_blocking(p.binlog->end_seq()); !committed)

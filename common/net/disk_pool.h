@@ -8,6 +8,7 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/post.hpp>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -49,6 +50,8 @@ public:
 
   // Jobs waiting for a thread, for metrics and overload decisions. Any thread.
   std::size_t queued() const;
+  // How long the job that has run longest is running now; 0 when none is. Any thread.
+  std::chrono::milliseconds longest_running() const;
 
 private:
   struct Job {
@@ -76,13 +79,14 @@ private:
   };
 
   void enqueue(std::unique_ptr<Job> job);
-  void loop();
+  void loop(std::size_t index);
 
-  mutable std::mutex mutex_; // guards jobs_, idle_ and stopping_
+  mutable std::mutex mutex_; // guards jobs_, idle_, stopping_ and since_
   std::condition_variable wake_;
   std::deque<std::unique_ptr<Job>> jobs_;
   std::size_t idle_ = 0;
   bool stopping_ = false;
+  std::vector<std::chrono::steady_clock::time_point> since_; // of each thread's job; 0: idle
   std::vector<std::thread> threads_;
 };
 

@@ -2,6 +2,7 @@
 #include "common/net/http_server.h"
 
 #include "common/base/text.h"
+#include "common/net/busy_mark.h"
 #include "common/net/send_file.h"
 
 #include <boost/beast/http/basic_parser.hpp>
@@ -480,7 +481,11 @@ public:
         // The views of `head` point into the input: the body must not move it.
         if (!co_await skip_body(scanner.end(), head.content_length)) co_return false;
       }
-      const bool keep_alive = head.keep_alive && drain;
+      const BusyMark busy(options_.busy);
+      const auto keep_alive = [&] {
+        const bool stopping = options_.stopping != nullptr && *options_.stopping;
+        return head.keep_alive && drain && options_.keep_alive && !stopping;
+      };
 
       const std::string_view text(input_.data() + scanner.begin(), scanner.end() - scanner.begin());
       HttpRequest request;
@@ -491,10 +496,11 @@ public:
       request.header = [&text](std::string_view name) { return find_header(text, name); };
       request.connection = &connection_;
       HttpReply reply = co_await handler_(request);
-      ReplyWriter writer(std::move(reply), head, keep_alive, options_);
+      const bool stay = keep_alive();
+      ReplyWriter writer(std::move(reply), head, stay, options_);
       if (!co_await send(writer, head)) co_return false;
       if (!drain) co_await linger();
-      if (!keep_alive) co_return false;
+      if (!stay) co_return false;
 
       input_.erase(0, scanner.end());
       if (input_.empty()) {
