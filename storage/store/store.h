@@ -217,9 +217,9 @@ public:
   Status sync_files();
   // Removes the temporary files that a crash left. Blocks; before serving.
   void sweep();
-  // After a crash: what was written last may lack its record, or be written half. A whole file
-  // without a record is logged anew, so that the peers get it too; one that is not what its name
-  // says was never acknowledged and goes. Blocks; before serving, once the node has its ID. Answers
+  // After a crash: what was written last may lack its record, or be written half. A whole file, a
+  // delete or metadata without a record is logged anew, so that the peers get it too; a file that
+  // is not what its name says was never acknowledged and goes. Blocks; before serving, once the node has its ID. Answers
   // how many were logged. Errors: io_error.
   Result<std::uint64_t> recover_after_crash();
 
@@ -272,6 +272,8 @@ private:
   Result<Change> write_range(const RemoteName& name, std::optional<std::uint64_t> offset,
                              wire::View content, const StagedFile* staged);
   Result<bool> recover_file(Path& path, std::uint8_t index, const std::string& true_name);
+  Result<bool> recover_metadata(const RemoteName& name, std::uint64_t logged_stamp);
+  Result<bool> recover_delete(const std::string& name, const Tombstone& tombstone);
   Result<OpenedFile> finish_open(const RemoteName& name, File file) const;
 
   const config::StorageConfig& config_;

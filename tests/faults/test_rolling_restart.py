@@ -42,6 +42,8 @@ class HttpReader(threading.Thread):
                 self.failed.append((file_id, problems))
             self.done += 1
             time.sleep(0.002)
+        for connection in self._kept.values():
+            connection.close()
 
     def _get(self, node, file_id):
         """None for the right bytes; else what went wrong."""
