@@ -56,6 +56,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   target_compile_options(cairn_options INTERFACE -Wno-maybe-uninitialized -Wno-stringop-overread
                          -Wno-mismatched-new-delete)
 endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL Clang)
+  # Part of clang's -Wconversion, not of GCC's.
+  target_compile_options(cairn_options INTERFACE -Wno-sign-conversion)
+endif()
 target_compile_definitions(cairn_options INTERFACE
   CAIRN_VERSION="${PROJECT_VERSION}"
   BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION

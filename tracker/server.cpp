@@ -221,7 +221,7 @@ private:
   std::size_t running_ = 0;    // sessions and watch(), on the loop
   std::set<Connection*> open_; // on the loop
   std::unique_ptr<MetaStore> store_;
-  DiskPool disk_; // its thread ends before the store goes
+  DiskPool disk_;       // its thread ends before the store goes
   MemoryBudget memory_; // of request bodies
   IoPool io_;
   IoPool front_; // accepts, refuses, and answers /healthz when all else is busy

@@ -69,11 +69,13 @@ void add_store_paths(OptionList<C>& list) {
               {{"durable", Durability::durable}, {"relaxed", Durability::relaxed}},
               "durable: an upload is answered when it is on stable storage. relaxed: when it is "
               "written; what the kernel had not yet flushed is lost with the power.");
-  list.integer("disk_threads", &C::disk_threads, 1, 256, "threads", "Disk threads a store path for reads, and as many for changes.");
+  list.integer("disk_threads", &C::disk_threads, 1, 256, "threads",
+               "Disk threads a store path for reads, and as many for changes.");
   list.integer("max_uploads", &C::max_uploads, 1, 1'000'000, "uploads",
                "Uploads and other changes under way at once; more are refused as busy.");
-  list.integer("max_downloads", &C::max_downloads, 1, 1'000'000, "downloads",
-               "Downloads under way at once, with those to slow readers; more are refused as busy.");
+  list.integer(
+      "max_downloads", &C::max_downloads, 1, 1'000'000, "downloads",
+      "Downloads under way at once, with those to slow readers; more are refused as busy.");
   list.bytes("buff_size", &C::buff_size, 4096, 64 << 20, "Buffer of a connection.");
 }
 

@@ -191,9 +191,10 @@ ConnectionLimits connection_limits(const config::ServerConfig& config, std::size
   limits.total = std::min<std::size_t>(config.max_connections, usable / (2 * listeners));
   limits.per_address = config.max_connections_per_address;
   if (limits.total < config.max_connections)
-    spdlog::warn("fewer connections than configured, for the limit of open files open_files={} "
-                 "max_connections={} allowed={}",
-                 files, config.max_connections, limits.total);
+    spdlog::warn(
+        "fewer connections than configured, for the limit of open files open_files={} "
+        "max_connections={} allowed={}",
+        files, config.max_connections, limits.total);
   return limits;
 }
 

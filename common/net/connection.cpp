@@ -148,9 +148,9 @@ void Connection::set_write_timeout(std::chrono::milliseconds time) {
 void Connection::sent(std::size_t count) {
   bytes_sent_ += count;
   if (write_timeout_.count() > 0)
-    deadline_ = std::min(
-        std::chrono::steady_clock::now() + write_timeout_,
-        writing_since_ + transfer_time_max(bytes_sent_ - written_before_, write_timeout_));
+    deadline_ =
+        std::min(std::chrono::steady_clock::now() + write_timeout_,
+                 writing_since_ + transfer_time_max(bytes_sent_ - written_before_, write_timeout_));
 }
 
 void Connection::shutdown_write() {

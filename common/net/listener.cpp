@@ -186,8 +186,8 @@ void Listener::refuse(int fd, asio::ip::tcp protocol) {
 // Sends the refusal and closes: soon, when the peer may still be sending.
 void Listener::part(int fd, bool linger) {
   if (!options_.refusal.empty())
-    static_cast<void>(::send(fd, options_.refusal.data(), options_.refusal.size(),
-                             MSG_NOSIGNAL | MSG_DONTWAIT));
+    static_cast<void>(
+        ::send(fd, options_.refusal.data(), options_.refusal.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
   ::shutdown(fd, SHUT_WR);
   if (!discard_arrived(fd) || !linger || options_.refusal.empty() ||
       parting_.size() >= kPartingMax) {
@@ -206,9 +206,10 @@ Task<void> Listener::close_parted() {
   while (!parting_.empty()) {
     timer.expires_after(kPartingTick);
     auto [error] = co_await timer.async_wait(as_result);
+    const bool stopping = static_cast<bool>(error); // clang 14: a lambda takes no binding
     const auto now = std::chrono::steady_clock::now();
     std::erase_if(parting_, [&](const Parting& one) {
-      if (discard_arrived(one.fd) && one.until > now && !error) return false;
+      if (discard_arrived(one.fd) && one.until > now && !stopping) return false;
       ::close(one.fd);
       return true;
     });

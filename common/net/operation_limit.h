@@ -14,7 +14,8 @@ class OperationLimit;
 class OperationTicket {
 public:
   OperationTicket() = default;
-  OperationTicket(OperationTicket&& other) noexcept : limit_(std::exchange(other.limit_, nullptr)) {}
+  OperationTicket(OperationTicket&& other) noexcept
+      : limit_(std::exchange(other.limit_, nullptr)) {}
   OperationTicket& operator=(OperationTicket&& other) noexcept {
     std::swap(limit_, other.limit_);
     return *this;

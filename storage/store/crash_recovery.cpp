@@ -148,8 +148,7 @@ Result<std::uint64_t> Store::recover_after_crash() {
   CAIRN_RETURN_IF_ERROR(
       tombstones_->scan("", [&](const std::string& name, const Tombstone& tombstone) {
         const auto found = removed.find(name);
-        if (tombstone.time >= since &&
-            (found == removed.end() || found->second < tombstone.stamp))
+        if (tombstone.time >= since && (found == removed.end() || found->second < tombstone.stamp))
           deletes.emplace_back(name, tombstone);
         return true;
       }));

@@ -26,8 +26,8 @@ bool PathHealth::tick(Clock::time_point now, milliseconds longest_job) {
   suspicious_ = longest_job >= kSuspicious;
   const bool silent = probing_ && now - probe_since_ > kAnswerMax;
   if (!silent || state_ == PathState::failed) return false;
-  become(PathState::failed, "the disk has not answered for " +
-                                std::to_string(kAnswerMax.count() / 1000) + " s");
+  become(PathState::failed,
+         "the disk has not answered for " + std::to_string(kAnswerMax.count() / 1000) + " s");
   return true;
 }
 
@@ -48,8 +48,7 @@ bool PathHealth::probe_ended(Clock::time_point now, const std::string& cause) {
     return state_ != before;
   }
   if (took > kAnswerMax) {
-    become(PathState::read_only,
-           "the disk took " + std::to_string(took.count()) + " ms to answer");
+    become(PathState::read_only, "the disk took " + std::to_string(took.count()) + " ms to answer");
     return state_ != before;
   }
   if (state_ == PathState::ok || !probe_writes_) return false;

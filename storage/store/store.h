@@ -130,7 +130,8 @@ public:
   std::uint32_t node_id() const { return node_id_; }
 
   std::size_t path_count() const { return paths_.size(); }
-  // Threads of one store path for changes, and for reads: a flood of reads must not hold up uploads.
+  // Threads of one store path for changes, and for reads: a flood of reads must not hold up
+  // uploads.
   DiskPool& pool(std::uint8_t store_path) { return *paths_[store_path]->pool; }
   DiskPool& read_pool(std::uint8_t store_path) { return *paths_[store_path]->read_pool; }
   HybridClock& clock() { return clock_; }
@@ -219,8 +220,8 @@ public:
   void sweep();
   // After a crash: what was written last may lack its record, or be written half. A whole file, a
   // delete or metadata without a record is logged anew, so that the peers get it too; a file that
-  // is not what its name says was never acknowledged and goes. Blocks; before serving, once the node has its ID. Answers
-  // how many were logged. Errors: io_error.
+  // is not what its name says was never acknowledged and goes. Blocks; before serving, once the
+  // node has its ID. Answers how many were logged. Errors: io_error.
   Result<std::uint64_t> recover_after_crash();
 
 private:
@@ -230,7 +231,7 @@ private:
     bool readonly = false;
     std::unique_ptr<DiskPool> pool;
     std::unique_ptr<DiskPool> read_pool;
-    std::unique_ptr<DiskPool> probe_pool; // one thread, which may hang with the disk
+    std::unique_ptr<DiskPool> probe_pool;         // one thread, which may hang with the disk
     std::atomic<std::uint64_t> directory_turn{0}; // new files so far, plus a random start
     Space space;
     std::atomic<std::uint64_t> files{0};

@@ -115,9 +115,8 @@ std::optional<SpaceHold> Store::room(Path& path, std::uint64_t size) const {
   if (path.readonly || path.state != static_cast<std::uint8_t>(wire::PathState::ok))
     return std::nullopt;
   const config::ReservedSpace& reserved = config_.reserved_storage_space;
-  return path.space.hold(size, reserved.is_percent
-                                   ? reserved.of(path.space.usage().total_bytes)
-                                   : reserved.bytes / paths_.size());
+  return path.space.hold(size, reserved.is_percent ? reserved.of(path.space.usage().total_bytes)
+                                                   : reserved.bytes / paths_.size());
 }
 
 Result<Place> Store::choose_path(std::uint8_t wanted, std::uint64_t size) {

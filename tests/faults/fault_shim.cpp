@@ -7,10 +7,11 @@
 // CAIRN_SHIM_ROOT is appended to `journal.PID` there, with the bytes it overwrites; removed and
 // replaced files stay as links PID.CHANGE in `graveyard`. Syncs are noted with the number of the
 // last change they cover, and not made. Works for the program named by CAIRN_SHIM_PROGRAM only.
+#include <climits>
+
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <climits>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
@@ -89,8 +90,7 @@ bool begin() {
   std::array<char, PATH_MAX> self{};
   const ssize_t size = ::readlink("/proc/self/exe", self.data(), self.size() - 1);
   const char* const slash = size > 0 ? std::strrchr(self.data(), '/') : nullptr;
-  if (program == nullptr || slash == nullptr || std::strcmp(slash + 1, program) != 0)
-    return false;
+  if (program == nullptr || slash == nullptr || std::strcmp(slash + 1, program) != 0) return false;
   if (const char* const file = std::getenv("CAIRN_SHIM_CONTROL")) {
     const int fd = static_cast<int>(::syscall(SYS_openat, AT_FDCWD, file, O_RDWR | O_CLOEXEC, 0));
     void* const map =
@@ -142,17 +142,15 @@ bool is_ours(const std::string& path) {
 void note(char kind, std::uint64_t inode, std::uint64_t a, std::uint64_t b, const std::string& path,
           const void* bytes = nullptr, std::size_t size = 0) {
   std::array<char, 128> head{};
-  const int count = std::snprintf(head.data(), head.size(), "%c %llu %llu %llu %llu ", kind,
-                                  static_cast<unsigned long long>(next_change++),
-                                  static_cast<unsigned long long>(inode),
-                                  static_cast<unsigned long long>(a),
-                                  static_cast<unsigned long long>(b));
+  const int count = std::snprintf(
+      head.data(), head.size(), "%c %llu %llu %llu %llu ", kind,
+      static_cast<unsigned long long>(next_change++), static_cast<unsigned long long>(inode),
+      static_cast<unsigned long long>(a), static_cast<unsigned long long>(b));
   std::string record(head.data(), static_cast<std::size_t>(count));
   record += path + "\n";
   if (size > 0) record.append(static_cast<const char*>(bytes), size);
   for (std::size_t done = 0; done < record.size();) {
-    const long wrote =
-        ::syscall(SYS_write, journal_fd, record.data() + done, record.size() - done);
+    const long wrote = ::syscall(SYS_write, journal_fd, record.data() + done, record.size() - done);
     if (wrote <= 0) std::abort(); // a journal with holes would prove nothing
     done += static_cast<std::size_t>(wrote);
   }
@@ -251,8 +249,8 @@ int open_at(int directory, const char* name, int flags, mode_t mode) {
   struct stat before {};
   const bool existed = ::stat(path.c_str(), &before) == 0;
   if (existed && (flags & O_TRUNC) != 0) {
-    const int old = static_cast<int>(
-        ::syscall(SYS_openat, AT_FDCWD, path.c_str(), O_RDWR | O_CLOEXEC, 0));
+    const int old =
+        static_cast<int>(::syscall(SYS_openat, AT_FDCWD, path.c_str(), O_RDWR | O_CLOEXEC, 0));
     if (old >= 0) {
       note_write(old, 0, static_cast<std::uint64_t>(before.st_size));
       ::syscall(SYS_close, old);
@@ -398,8 +396,7 @@ static int rename_at(int from_directory, const char* from, int directory, const 
   const std::string path = path_at(directory, name);
   if (fails(kRename, path)) return -1;
   const auto perform = [&] {
-    return static_cast<int>(
-        ::syscall(SYS_renameat2, from_directory, from, directory, name, flags));
+    return static_cast<int>(::syscall(SYS_renameat2, from_directory, from, directory, name, flags));
   };
   if (!is_ours(path)) return perform();
   const std::lock_guard lock(journal_mutex);
@@ -447,7 +444,9 @@ int remove(const char* name) noexcept {
 static int mkdir_at(int directory, const char* name, mode_t mode) {
   const std::string path = path_at(directory, name);
   if (fails(kMkdir, path)) return -1;
-  const auto perform = [&] { return static_cast<int>(::syscall(SYS_mkdirat, directory, name, mode)); };
+  const auto perform = [&] {
+    return static_cast<int>(::syscall(SYS_mkdirat, directory, name, mode));
+  };
   if (!is_ours(path)) return perform();
   const std::lock_guard lock(journal_mutex);
   const int done = perform();

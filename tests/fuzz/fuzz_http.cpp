@@ -21,8 +21,7 @@ Task<HttpReply> answer(const HttpRequest& request) {
   // What handlers rely on.
   CAIRN_ASSERT(!request.target.empty() && (request.target[0] == '/' || request.target == "*"));
   CAIRN_ASSERT(request.method.find_first_of(" \r\n") == std::string_view::npos);
-  if (auto path = decode_path(request.path()))
-    CAIRN_ASSERT(path->find('\0') == std::string::npos);
+  if (auto path = decode_path(request.path())) CAIRN_ASSERT(path->find('\0') == std::string::npos);
   static_cast<void>(parse_http_date(request.header("If-Modified-Since"), 1'700'000'000));
   HttpReply reply = HttpReply::text(200, "ok");
   reply.headers.emplace_back("X-Echo", std::string(request.header("X-Echo")));
