@@ -29,8 +29,6 @@ namespace cairn::tracker {
 namespace {
 
 constexpr std::size_t kHttpConnectionsMax = 1024;
-// Ports that share the limit of open files.
-constexpr std::size_t kListeners = 2;
 constexpr std::size_t kBodyInlineMax = 1024 * 1024;
 // How long open connections may take to end after they were cut.
 constexpr std::chrono::seconds kStopMax{5};
@@ -124,7 +122,7 @@ private:
     options.on_connection = [this](tcp::socket socket, ConnectionSlot slot) {
       spawn(io_.at(0).get_executor(), serve_frames(std::move(socket), std::move(slot)), "session");
     };
-    options.limits = connection_limits(config_, kListeners);
+    options.limits = connection_limits(config_);
     options.refusal = wire::make_reply(Errc::busy, {});
     options.front = &front_.at(0);
     return options;
