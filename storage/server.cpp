@@ -24,8 +24,6 @@ namespace {
 
 constexpr std::chrono::seconds kDrainMax{10};
 constexpr std::chrono::seconds kSyncDrainMax{10};
-// Ports that share the limit of open files.
-constexpr std::size_t kListeners = 2;
 constexpr std::chrono::milliseconds kDrainPoll{10};
 constexpr std::chrono::seconds kReconnectMax{3};
 constexpr std::chrono::milliseconds kUsageInterval{1000};
@@ -132,7 +130,7 @@ ListenerOptions StorageServer::Parts::frame_options(config::FastdfsClients mode)
   options.on_connection = [this, mode](tcp::socket socket, ConnectionSlot slot) {
     accept_frames(std::move(socket), std::move(slot), mode);
   };
-  options.limits = connection_limits(config, kListeners + config.listeners.size());
+  options.limits = connection_limits(config);
   options.refusal = wire::make_reply(Errc::busy, {});
   options.front = &front.at(0);
   return options;
@@ -143,7 +141,7 @@ ListenerOptions StorageServer::Parts::http_options_of_listener() {
   options.on_connection = [this](tcp::socket socket, ConnectionSlot slot) {
     accept_http(std::move(socket), std::move(slot));
   };
-  options.limits = connection_limits(config, kListeners + config.listeners.size());
+  options.limits = connection_limits(config);
   options.refusal = http_refusal();
   options.on_refused = http_overload_sessions();
   options.front = &front.at(0);

@@ -29,8 +29,6 @@ namespace cairn::tracker {
 namespace {
 
 constexpr std::size_t kHttpConnectionsMax = 1024;
-// Ports that share the limit of open files.
-constexpr std::size_t kListeners = 2;
 constexpr std::size_t kBodyInlineMax = 1024 * 1024;
 // How long open connections may take to end after they were cut.
 constexpr std::chrono::seconds kStopMax{5};
@@ -137,7 +135,7 @@ private:
       spawn(io_.at(0).get_executor(), serve_frames(std::move(socket), std::move(slot), mode),
             "session");
     };
-    options.limits = connection_limits(config_, kListeners + config_.listeners.size());
+    options.limits = connection_limits(config_);
     options.refusal = wire::make_reply(Errc::busy, {});
     options.front = &front_.at(0);
     return options;

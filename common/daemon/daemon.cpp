@@ -183,12 +183,12 @@ std::size_t open_files_limit() {
   return static_cast<std::size_t>(limit.rlim_cur);
 }
 
-ConnectionLimits connection_limits(const config::ServerConfig& config, std::size_t listeners) {
+ConnectionLimits connection_limits(const config::ServerConfig& config) {
   constexpr std::size_t kOtherFiles = 256;
   const std::size_t files = open_files_limit();
   const std::size_t usable = files > 2 * kOtherFiles ? files - kOtherFiles : files / 2;
   ConnectionLimits limits;
-  limits.total = std::min<std::size_t>(config.max_connections, usable / (2 * listeners));
+  limits.total = std::min<std::size_t>(config.max_connections, usable / 4 * 3);
   limits.per_address = config.max_connections_per_address;
   if (limits.total < config.max_connections)
     spdlog::warn(

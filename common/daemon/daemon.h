@@ -48,10 +48,10 @@ void request_stop();
 // How many files this process may open (after daemon_main() raised the limit).
 std::size_t open_files_limit();
 
-// What max_connections and its relatives allow on one of `listeners` ports. The limit of open files
-// is shared out: every connection may need a file as well, and logs and databases need theirs.
-// Warns (once a port) when that is less than what was configured.
-ConnectionLimits connection_limits(const config::ServerConfig& config, std::size_t listeners);
+// What max_connections and its relatives allow on one port: at most three quarters of the open
+// files this process may have, because requests, logs and databases need theirs. Warns (once a
+// port) when that is less than what was configured.
+ConnectionLimits connection_limits(const config::ServerConfig& config);
 
 // The claim of this process on `base_path`/data: a lock that lives as long as the object and ends
 // with the process, however that dies.

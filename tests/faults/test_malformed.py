@@ -155,7 +155,7 @@ class Malformed(clusters.ClusterTest):
     def test_extensions_and_prefixes(self):
         storage = self.cluster.storage
         name = fastdfs.split_id(self.file_id)[1].encode()
-        for bad in (b"../x", b"a/b", b"/etc", b"\xff\xfe", b"a b", b"..", b"\n"):
+        for bad in (b"../x", b"a/b", b"/etc", b"\xff\xfe", b"a b", b"\n", b"../..", b"a\\b"):
             body = b"\xff" + i64(4) + bad.ljust(6, b"\0") + b"abcd"
             self.refused(storage, frame(fastdfs.UPLOAD, body), bad)
             body = (i64(len(name)) + i64(4) + (b"/../" + bad).ljust(16, b"\0") + text("txt", 6)

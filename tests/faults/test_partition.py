@@ -3,6 +3,7 @@ each other and from the tracker while clients go on at both sides, then joined a
 
 import os
 import pathlib
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -80,6 +81,9 @@ class SpacedCluster:
 
     def start(self):
         self.nets.make()
+        self.secret = self.root / "cluster.secret"
+        self.secret.write_text(secrets.token_hex(32) + "\n")
+        self.secret.chmod(0o600)
         tracker = self.nets.address("tracker1")
         hosts = f"{NET}.0/24, 127.0.0.0/8"
         self._start("cairn-tracker", "tracker1", [f"bind_addr = {tracker}",
@@ -97,7 +101,8 @@ class SpacedCluster:
                 "connect_timeout = 1", "reserved_storage_space = 1M"])
         self.storages = [self._node(name, "storage", 23000, 8888) for name in ("s1", "s2", "s3")]
         self.client_conf = self.root / "client.conf"
-        self.client_conf.write_text(f"tracker_server = {tracker}:22122\n")
+        self.client_conf.write_text(f"tracker_server = {tracker}:22122\n"
+                                    f"cluster_secret_file = {self.secret}\n")
         wait_until("three active storages", lambda: self.active_count() == 3, 60)
 
     def _node(self, name, role, port, http):
@@ -108,7 +113,8 @@ class SpacedCluster:
         base = self.root / name / "base"
         base.mkdir(parents=True, exist_ok=True)
         conf = self.root / f"{name}.conf"
-        conf.write_text("\n".join([*lines, f"base_path = {base}"]) + "\n")
+        conf.write_text("\n".join([*lines, f"base_path = {base}",
+                                    f"cluster_secret_file = {self.secret}"]) + "\n")
         with open(self.root / f"{name}.log", "ab") as log:
             self.processes[name] = subprocess.Popen(
                 ["ip", "netns", "exec", self.nets.space(name), clusters.binary(program), conf],

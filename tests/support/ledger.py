@@ -14,6 +14,9 @@ import workload
 # owner not reachable (110), stopping; not found where a delete was under way.
 PATIENT = {11, 16, 110}
 
+# Until a change has come to every node.
+SYNC_SECONDS = 30
+
 
 class File:
     """What a file may be: one of `contents` (bytes), or absent when `may_be_absent`."""
@@ -198,8 +201,13 @@ class Ledger:
         self.check_acknowledged(test, group)
 
     def check_acknowledged(self, test, group="group1"):
-        """Every node of the group answers for everything that was acknowledged."""
+        """Every node of the group answers for everything that was acknowledged; deletes and
+        metadata may take until sync has brought them."""
         test.assertEqual(self.wrong[:5], [], "wrong answers under load")
+        until = time.monotonic() + SYNC_SECONDS
         for node in self.cluster.group(group):
             problems = self.problems(node)
+            while problems and time.monotonic() < until:
+                time.sleep(0.5)
+                problems = self.problems(node)
             test.assertEqual(problems[:5], [], f"{len(problems)} of {len(self.files)} files")
