@@ -83,6 +83,7 @@ NamespaceWriter::Evaluated NamespaceWriter::evaluate(const Group& group, NsTime 
   out.position = batch.position();
   if (!batch.changes()) return out;
   out.events = batch.events();
+  out.orphans = batch.orphans();
   out.batch = wire::encode(batch.mutations());
   return out;
 }
@@ -105,7 +106,8 @@ Task<void> NamespaceWriter::write() {
       auto work = [this, &group, now = clock_()] { return evaluate(group, now); };
       Evaluated evaluated = co_await off_thread(std::move(work));
       failure = std::move(evaluated.failure);
-      if (failure && !evaluated.batch.empty()) {
+      const bool logged = failure && !evaluated.batch.empty();
+      if (logged) {
         const AppendStatus status =
             co_await log_.append(state.applied.epoch, std::move(evaluated.batch));
         if (status != AppendStatus::committed) failure = log_error(status);
@@ -113,9 +115,9 @@ Task<void> NamespaceWriter::write() {
       opens_.settle(failure.has_value());
       if (failure) {
         position_ = std::max(position_, evaluated.position);
-        if (!evaluated.events.empty()) {
+        if (logged) {
           ++counters_.batches;
-          committed_(evaluated.events);
+          committed_(evaluated.events, evaluated.orphans);
         }
       }
     }

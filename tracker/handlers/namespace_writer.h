@@ -29,7 +29,9 @@ public:
 class NamespaceWriter {
 public:
   using Clock = std::function<NsTime()>;
-  using Committed = std::function<void(const std::vector<Published>&)>;
+  // Events of a batch, and inodes that are only kept because they are open.
+  using Committed =
+      std::function<void(const std::vector<Published>&, const std::vector<std::uint64_t>&)>;
 
   struct Counters {
     std::uint64_t batches = 0;    // logged
@@ -80,6 +82,7 @@ private:
   struct Evaluated {
     wire::Bytes batch; // empty: nothing to log
     std::vector<Published> events;
+    std::vector<std::uint64_t> orphans;
     std::uint64_t position = 0;
     Status failure;
   };

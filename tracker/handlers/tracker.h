@@ -23,6 +23,8 @@
 
 namespace cairn::tracker {
 
+class NamespaceService;
+
 // One connection on the frame port, besides what its Session says.
 struct Link {
   std::uint64_t number = 0; // never used again
@@ -78,6 +80,10 @@ public:
   // True when the holder has answered lately; always at the holder itself.
   bool holder_reachable() const;
 
+  // The namespace, nullptr at a tracker that does not hold it. It outlives the tracker's sessions.
+  NamespaceService* namespace_service() const { return namespace_; }
+  void set_namespace(NamespaceService* service) { namespace_ = service; }
+
   // --- connections ---
 
   // May whoever is at `address` say hello? Before the mutual handshake this is all there is: listed
@@ -106,6 +112,7 @@ private:
   const config::TrackerConfig& config_;
   std::string uuid_;
   ReplicatedLog* log_;
+  NamespaceService* namespace_ = nullptr;
   const ConnectionGauge& connections_;
   Moment started_;
   ClusterState cluster_;

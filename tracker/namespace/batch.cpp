@@ -80,7 +80,8 @@ Result<std::uint64_t> Batch::internal(
   caller.admin = true;
   Evaluation evaluation(transaction_, std::move(caller), opens_, state_, policy_, clock_);
   auto done = work(evaluation);
-  if (!done) {
+  // What changes nothing leaves no trace, also not in the counters.
+  if (!done || transaction_.unchanged()) {
     transaction_.drop();
     state_ = before;
     return done;
@@ -98,6 +99,7 @@ void Batch::publish(Evaluation& evaluation, std::uint64_t session) {
     published.event = std::move(event);
     events_.push_back(std::move(published));
   }
+  orphans_.insert(orphans_.end(), evaluation.orphans().begin(), evaluation.orphans().end());
 }
 
 wire::MutationBatch Batch::mutations() {

@@ -64,6 +64,8 @@ public:
   wire::MutationBatch mutations();
   // To be told once the batch is committed.
   const std::vector<Published>& events() const { return events_; }
+  // Inodes that lost their last name while they were open: to be reaped when they are closed.
+  const std::vector<std::uint64_t>& orphans() const { return orphans_; }
 
 private:
   void publish(Evaluation& evaluation, std::uint64_t session);
@@ -74,6 +76,7 @@ private:
   NsTime clock_;
   StateRow state_;
   std::vector<Published> events_;
+  std::vector<std::uint64_t> orphans_;
 };
 
 // The counters of a namespace; those of a new one when there is none. Errors: io_error, corrupt.

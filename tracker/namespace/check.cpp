@@ -51,8 +51,7 @@ private:
     return status;
   }
   void fault(std::string text) {
-    if (report_.faults.size() < CheckReport::kFaultsMax)
-      report_.faults.push_back(std::move(text));
+    if (report_.faults.size() < CheckReport::kFaultsMax) report_.faults.push_back(std::move(text));
   }
   void fault(std::uint64_t ino, std::string_view text) {
     fault("inode " + std::to_string(ino) + ": " + std::string(text));

@@ -14,7 +14,7 @@ struct CheckReport {
   std::uint64_t inodes = 0;
   std::uint64_t entries = 0;
   std::uint64_t extents = 0;
-  std::uint64_t references = 0; // stored files that the namespace owns
+  std::uint64_t references = 0;    // stored files that the namespace owns
   std::vector<std::string> faults; // one line for people each; at most kFaultsMax
 
   static constexpr std::size_t kFaultsMax = 1000;

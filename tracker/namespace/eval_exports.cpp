@@ -242,8 +242,7 @@ Status Evaluation::trash_purge(const wire::NsTrashRestore& request) {
   transaction_->remove(key::trash(inode.trash_due, inode.ino));
   inode.trash_due = 0;
   if (!opens_->hold(inode.ino)) return destroy(inode);
-  transaction_->put(key::orphan(inode.ino), std::string());
-  store(inode);
+  keep_as_orphan(inode);
   return {};
 }
 

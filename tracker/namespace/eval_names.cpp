@@ -150,8 +150,7 @@ Result<bool> Evaluation::lose_name(Inode& inode, const Inode& parent, std::strin
     return false;
   }
   if (opens_->hold(inode.ino)) {
-    transaction_->put(key::orphan(inode.ino), std::string());
-    store(inode);
+    keep_as_orphan(inode);
     return true;
   }
   CAIRN_RETURN_IF_ERROR(destroy(inode));
@@ -178,7 +177,15 @@ Status Evaluation::destroy(Inode& inode) {
   return charge(inode.root, -static_cast<std::int64_t>(bytes), -1);
 }
 
+void Evaluation::keep_as_orphan(const Inode& inode) {
+  transaction_->put(key::orphan(inode.ino), std::string());
+  store(inode);
+  orphans_.push_back(inode.ino);
+}
+
 Status Evaluation::reap(std::uint64_t ino) {
+  CAIRN_TRY(orphan, view_.get(key::orphan(ino)));
+  if (!orphan) return {};
   CAIRN_TRY(row, view_.get(key::inode(ino)));
   if (!row) {
     transaction_->remove(key::orphan(ino));

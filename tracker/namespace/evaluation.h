@@ -52,6 +52,8 @@ public:
 
   // What others must hear of.
   std::vector<wire::NsEvent>& events() { return events_; }
+  // Inodes that lost their last name and stay because they are open.
+  const std::vector<std::uint64_t>& orphans() const { return orphans_; }
 
   // Makes the root if there is none.
   Status format();
@@ -164,6 +166,8 @@ private:
   // One name less: `parent` no longer has `inode` as `name`.
   Result<bool> lose_name(Inode& inode, const Inode& parent, std::string_view name);
   Status destroy(Inode& inode);
+  // Without a name, but open.
+  void keep_as_orphan(const Inode& inode);
   Result<bool> keep_in_trash(Inode& inode, std::uint64_t parent, std::string_view name);
   Result<wire::NsRemoveReply> remove(const wire::NsRemove& request, bool directory);
   void move_parent(Inode& inode, std::uint64_t from, std::string_view name, std::uint64_t to,
@@ -199,6 +203,7 @@ private:
   NsTime now_;
   std::uint64_t position_ = 0;
   std::vector<wire::NsEvent> events_;
+  std::vector<std::uint64_t> orphans_;
   std::map<std::uint64_t, NsExport> exports_;
   std::map<std::string, Reference> references_;
 };

@@ -24,6 +24,8 @@ public:
   // Ends the operation since the last keep() or drop(): its changes join the batch, or are undone.
   void keep();
   void drop() { operation_.clear(); }
+  // True when the operation has changed nothing so far.
+  bool unchanged() const { return operation_.empty(); }
 
   // True when no kept operation changed anything.
   bool empty() const { return batch_.empty(); }

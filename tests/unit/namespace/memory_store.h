@@ -35,9 +35,7 @@ public:
   void sync() { synced_ = now_; }
   void crash() { now_ = synced_; }
 
-  std::unique_ptr<KeyValueView> view() const override {
-    return std::make_unique<View>(*this);
-  }
+  std::unique_ptr<KeyValueView> view() const override { return std::make_unique<View>(*this); }
   Result<std::optional<std::string>> get(std::string_view key) const override {
     const auto found = now_.rows.find(key);
     if (found == now_.rows.end()) return std::optional<std::string>();
