@@ -5,6 +5,7 @@
 #include "common/daemon/daemon.h"
 #include "common/net/listener.h"
 #include "storage/handlers/context.h"
+#include "storage/handlers/http_exports.h"
 #include "storage/handlers/http_files.h"
 #include "storage/http/file_service.h"
 #include "storage/status.h"
@@ -210,6 +211,7 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   admin.status = [&p]() -> Task<std::string> { co_return p.status->json(); };
   CAIRN_TRY(http, FileService::make(p.config, *p.files, std::move(admin)));
   p.http = std::move(http);
+  p.http->add_after_ids(std::make_unique<ExportResolver>(*p.context, *p.files, p.http->types()));
   p.http_handler = p.http->handler();
   p.http_options = p.http->options(&p.store->pool(0));
   p.session_options.io_timeout = p.config.network_timeout;

@@ -321,6 +321,32 @@ struct NsCancel {
   static constexpr auto fields() { return std::tuple{integer(&NsCancel::request)}; }
 };
 
+// --- one question without a session --------------------------------------------------------------
+
+// A native command with an ordinary reply, NsOnce -> NsOnceReply: a question of anybody's (resolve,
+// lookup, getattr, readdir, extents), asked with the rights of nobody. Every tracker answers it or
+// passes it on. Storage nodes serve paths over HTTP with it.
+inline constexpr std::uint8_t kNsAskOnce = 201;
+
+struct NsOnce {
+  NsOp op = NsOp::resolve;
+  Bytes request;
+
+  static constexpr auto fields() {
+    return std::tuple{integer(&NsOnce::op), blob(&NsOnce::request)};
+  }
+};
+struct NsOnceReply {
+  std::uint8_t status = 0; // an errno
+  std::uint64_t position = 0;
+  Bytes reply; // as the operation answers it; with a status: text
+
+  static constexpr auto fields() {
+    using M = NsOnceReply;
+    return std::tuple{integer(&M::status), integer(&M::position), blob(&M::reply)};
+  }
+};
+
 // --- frames ------------------------------------------------------------------------------------
 
 // A whole frame of this protocol. `message` may be empty (a View) or already encoded.

@@ -1,4 +1,5 @@
-// native 200: turns a connection into one of the namespace protocol.
+// native 200: turns a connection into one of the namespace protocol. native 201: one question
+// without a session.
 #include "common/daemon/log.h"
 #include "tracker/handlers/commands.h"
 #include "tracker/handlers/namespace_link.h"
@@ -34,6 +35,37 @@ Task<Result<Reply>> attach_namespace(Tracker& tracker, Session& session, Body& b
   else
     service->detached(*link);
   co_return Error{Errc::closed, "the namespace connection has ended"};
+}
+
+Task<Result<Reply>> ask_namespace(Tracker& tracker, Session&, Body& body) {
+  if (tracker.namespace_service() == nullptr) {
+    wire::Bytes request(body.whole().begin(), body.whole().end());
+    CAIRN_CO_TRY(reply, co_await tracker.forward(wire::kNsAskOnce, std::move(request)));
+    co_return Reply(std::move(reply));
+  }
+  NamespaceService& service = *tracker.namespace_service();
+  CAIRN_CO_TRY(once, wire::decode_lenient<wire::NsOnce>(body.whole()));
+  switch (once.op) {
+    case wire::NsOp::resolve:
+    case wire::NsOp::lookup:
+    case wire::NsOp::getattr:
+    case wire::NsOp::readdir:
+    case wire::NsOp::extents:
+      break;
+    default:
+      co_return Error{Errc::invalid_argument, "not a question of everybody's"};
+  }
+  constexpr std::uint32_t kNobody = 65534;
+  Caller nobody;
+  nobody.uid = kNobody;
+  nobody.gid = kNobody;
+  Outcome outcome =
+      co_await service.writer().ask(once.op, std::move(nobody), std::move(once.request));
+  wire::NsOnceReply reply;
+  reply.status = outcome.status;
+  reply.position = outcome.position;
+  reply.reply = std::move(outcome.body);
+  co_return Reply(wire::encode(reply));
 }
 
 } // namespace cairn::tracker

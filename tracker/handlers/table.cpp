@@ -72,6 +72,7 @@ HandlerTable<Tracker> make_table() {
   on(NativeCommand::admin, counted<admin>, Access::peer, kNativeBodyMax);
   on(NativeCommand::join, counted<join>, Access::peer, kNativeBodyMax);
   on(NativeCommand::heartbeat, counted<heartbeat>, Access::peer, kNativeBodyMax);
+  on(wire::kNsAskOnce, counted<ask_namespace>, Access::client, kNativeBodyMax);
   on(wire::kNsAttach, counted<attach_namespace>, Access::client, kNativeBodyMax);
   on(NativeCommand::cluster_view, counted<cluster_view>, Access::client, kNativeBodyMax);
   return table;
