@@ -17,12 +17,6 @@ constexpr std::size_t kPieceSize = 256 * 1024;
 constexpr int kOtherGroupTries = 3;
 constexpr std::size_t kHelperThreads = 2;
 
-std::optional<wire::Hello> administrator() {
-  wire::Hello hello;
-  hello.role = wire::Role::admin;
-  return hello;
-}
-
 Endpoint endpoint_of(const Address& address) {
   return Endpoint{address.host, address.port};
 }
@@ -42,9 +36,16 @@ bool has_answer(Connection& connection) {
 
 ClientCore::ClientCore(asio::io_context&, ClientOptions options)
     : options_(std::move(options)),
-      plain_(std::nullopt, options_.connect_timeout),
-      native_(administrator(), options_.connect_timeout),
+      identity_(read_identity(options_)),
+      plain_(identity_.client_hello, identity_.client_credentials, options_.connect_timeout),
+      native_(identity_.admin_hello, identity_.admin_credentials, options_.connect_timeout),
       helpers_("cairn-client", kHelperThreads) {}
+
+Error ClientCore::Exchange::error() && {
+  Error error = std::move(reply).error();
+  if (reached == Reached::answer) error.detail = "answer of storage node " + error.detail;
+  return error;
+}
 
 Deadline ClientCore::deadline(Timeout timeout) const {
   const auto total = timeout.value.count() > 0 ? timeout.value : options_.operation_timeout;
@@ -102,6 +103,8 @@ Task<Status> ClientCore::send_source(FrameClient& client, const Request& request
 Task<ClientCore::Exchange> ClientCore::try_exchange(const Address& address, const Request& request,
                                                     Deadline deadline, bool fresh, bool& stale) {
   stale = false;
+  // Without what it was told to prove, a client does not speak at all.
+  if (identity_.failure) co_return Exchange(Reached::answer, *identity_.failure);
   ClientPool& pool = request.native ? native_ : plain_;
   auto lease = co_await pool.acquire(endpoint_of(address), fresh);
   if (!lease) {
@@ -338,13 +341,13 @@ Task<Result<wire::Bytes>> ClientCore::file_request(ParsedId id, bool update, Rep
     if (asked.reply) co_return std::move(asked.reply);
     switch (judge(repeat, asked.reached, asked.reply.code())) {
       case Verdict::fail:
-        co_return std::move(asked.reply);
+        co_return std::move(asked).error();
       case Verdict::unknown:
         co_return unknown_outcome(asked.reply.error());
       case Verdict::try_other:
         break;
     }
-    last = std::move(asked.reply).error();
+    last = std::move(asked).error();
     tried.insert(*node);
     if (deadline.passed()) break;
   }
@@ -385,13 +388,13 @@ Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions option
     }
     switch (judge(Repeat::doubles, sent.reached, sent.reply.code())) {
       case Verdict::fail:
-        co_return std::move(sent.reply).error();
+        co_return std::move(sent).error();
       case Verdict::unknown:
         co_return unknown_outcome(sent.reply.error());
       case Verdict::try_other:
         break;
     }
-    last = std::move(sent.reply).error();
+    last = std::move(sent).error();
     tried.insert(place->address);
     if (deadline.passed()) break;
   }

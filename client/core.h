@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cairn/types.h"
+#include "client/identity.h"
 #include "client/retry.h"
 #include "client/tracker_replies.h"
 #include "client/transfer.h"
@@ -41,6 +42,9 @@ public:
     Exchange() {}
     Exchange(Reached r, Error error) : reached(r), reply(std::move(error)) {}
     Exchange(Reached r, wire::Bytes bytes) : reached(r), reply(std::move(bytes)) {}
+
+    // The error for people; only when there is no reply. The protocol gives a status without words.
+    Error error() &&;
   };
 
   // What is to be sent: `head` is the body, or its beginning when there is a source. A class with a
@@ -113,7 +117,8 @@ private:
   void note(const Address& address, Reached reached, Errc code);
 
   ClientOptions options_;
-  ClientPool plain_;  // FastDFS protocol
+  Identity identity_; // before the pools that prove it
+  ClientPool plain_;  // FastDFS protocol; says hello where there is an access key
   ClientPool native_; // after hello
   Health health_;
   DiskPool helpers_; // files and callbacks

@@ -100,7 +100,9 @@ Task<ClientCore::Exchange> ClientCore::receive_part(const Address& address, cons
     if (size) break;
     if (client.is_usable()) {
       if (size.code() == Errc::invalid_argument) client.mark_broken();
-      co_return Exchange(Reached::answer, std::move(size).error());
+      Error error = std::move(size).error();
+      error.detail = "answer of storage node " + error.detail;
+      co_return Exchange(Reached::answer, std::move(error));
     }
     // A kept connection that was dead already; reads may be asked again.
     if (size.code() == Errc::closed && lease->reused() && !fresh) continue;

@@ -31,6 +31,7 @@ Error out_of_time(const Error& why) {
 NsSession::NsSession(asio::io_context& io, ClientOptions client, Options options)
     : executor_(io.get_executor()),
       client_(std::move(client)),
+      identity_(read_identity(client_)),
       options_(std::move(options)),
       wake_(executor_),
       changed_(executor_) {}
@@ -142,11 +143,20 @@ Task<Status> NsSession::attach_somewhere() {
 }
 
 Task<Status> NsSession::attach(Endpoint tracker) {
+  if (identity_.failure) co_return *identity_.failure;
   CAIRN_CO_TRY(client, co_await FrameClient::connect(tracker, client_.connect_timeout));
-  wire::Hello hello;
-  hello.role = options_.kind == wire::NsSessionKind::admin ? wire::Role::admin : wire::Role::client;
-  CAIRN_CO_TRY(greeted, co_await client->hello(std::move(hello), client_.connect_timeout));
-  static_cast<void>(greeted);
+  // An administrator proves the cluster's secret, or a key that may administer; others their access
+  // key, or nothing where the tracker serves their address.
+  const bool admin = options_.kind == wire::NsSessionKind::admin;
+  const auto& hello = admin ? identity_.admin_hello : identity_.client_hello;
+  if (hello) {
+    wire::Hello said = *hello;
+    CAIRN_CO_TRY(greeted, co_await client->hello(
+                              std::move(said),
+                              admin ? identity_.admin_credentials : identity_.client_credentials,
+                              client_.connect_timeout));
+    static_cast<void>(greeted);
+  }
   wire::NsAttach attach;
   attach.kind = options_.kind;
   attach.session = attached_.session;

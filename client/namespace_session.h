@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cairn/types.h"
+#include "client/identity.h"
 #include "client/retry.h"
 #include "common/net/frame_client.h"
 #include "common/wire/namespace_admin.h"
@@ -114,6 +115,7 @@ private:
 
   asio::any_io_executor executor_;
   ClientOptions client_;
+  Identity identity_;
   Options options_;
   OnEvents on_events_;
   OnAttached on_attached_;

@@ -168,6 +168,17 @@ std::string hex32(std::uint32_t value) {
   return text.data();
 }
 
+namespace {
+
+// "12", "1.5 GiB", "3/4", "7 (2 s)", "-": what stands right in a column. Addresses do not.
+bool is_number(const std::string& cell) {
+  if (cell == "-") return true;
+  if (cell.empty() || cell[0] < '0' || cell[0] > '9') return false;
+  return cell.find(':') == std::string::npos && std::count(cell.begin(), cell.end(), '.') < 2;
+}
+
+} // namespace
+
 std::string Table::text() const {
   std::vector<std::size_t> widths;
   for (const auto& row : rows_) {
@@ -177,8 +188,7 @@ std::string Table::text() const {
   std::vector<bool> right(widths.size(), rows_.size() > 1);
   for (std::size_t r = 1; r < rows_.size(); ++r) {
     for (std::size_t i = 0; i < rows_[r].size(); ++i) {
-      const std::string& cell = rows_[r][i];
-      if (cell.empty() || cell[0] < '0' || cell[0] > '9') right[i] = right[i] && cell == "-";
+      right[i] = right[i] && is_number(rows_[r][i]);
     }
   }
   std::string out;

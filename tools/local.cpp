@@ -100,7 +100,7 @@ LocalNets local_nets() {
   return LocalNets(LocalNets::standard_directory(), &look_at, &is_net_usable);
 }
 
-// --- output --------------------------------------------------------------------------------------
+// --- output
 
 nlohmann::json entry(const LocalPlan& plan, const LocalNode& node) {
   const auto process = running_process(plan.pid_file(node));
@@ -143,7 +143,7 @@ void show_endpoints(const Context& context, const LocalPlan& plan) {
   context.say("client configuration: " + plan.client_conf().string());
 }
 
-// --- starting ------------------------------------------------------------------------------------
+// --- starting
 
 // A node that could not be started or did not become ready, and why.
 struct StartFailure {
@@ -158,6 +158,10 @@ public:
 
   // Starts what of `nodes` does not run.
   std::optional<StartFailure> start(const std::vector<const LocalNode*>& nodes) {
+    for (const LocalNode* node : nodes) {
+      if (auto program = find_program(program_of(*node)); !program)
+        return StartFailure{node, std::move(program).error()};
+    }
     for (const LocalNode* node : nodes) {
       if (running_process(plan_.pid_file(*node))) continue;
       if (Status status = start_one(*node); !status)
@@ -175,6 +179,7 @@ public:
       options.trackers.emplace_back(tracker->addr, tracker->port);
     options.connect_timeout = kAskTimeout;
     options.network_timeout = kAskTimeout;
+    options.cluster_secret_file = plan_.secret_file();
     Client client(std::move(options));
     const auto end = Clock::now() + time;
     for (std::optional<StartFailure> missing;;) {
@@ -200,13 +205,17 @@ public:
   }
 
 private:
+  static std::string program_of(const LocalNode& node) {
+    return node.is_tracker ? "cairn-tracker" : "cairn-storage";
+  }
+
   Status start_one(const LocalNode& node) {
     for (const std::uint16_t port : {node.port, node.http}) {
       if (can_listen_soon(node.addr, port)) continue;
       return Error{Errc::busy, node.addr + ":" + std::to_string(port) +
                                    " is used by another program; stop it or choose another --net"};
     }
-    CAIRN_TRY(program, find_program(node.is_tracker ? "cairn-tracker" : "cairn-storage"));
+    CAIRN_TRY(program, find_program(program_of(node)));
     CAIRN_TRY(process, start_daemon(program, plan_.conf_file(node).string(), plan_.log_file(node)));
     started_.emplace_back(&node, process);
     return write_small_file(plan_.pid_file(node), pid_text(process), 0644);

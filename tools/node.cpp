@@ -60,6 +60,7 @@ int run_node(Context& context, const NodeArgs& args) {
       return kUsage;
     }
     request["node"] = node->id;
+    if (args.force) request["force"] = true;
   }
   if (!args.former.empty()) request["former"] = args.former;
   const auto reply = admin(**client, request);

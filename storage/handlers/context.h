@@ -1,7 +1,9 @@
 // What the handlers of a storage node work with.
 #pragma once
 
+#include "common/auth/audit.h"
 #include "common/config/storage_config.h"
+#include "common/net/native_hello.h"
 #include "common/net/session.h"
 #include "storage/binlog/binlog.h"
 #include "storage/peers/peers.h"
@@ -28,6 +30,7 @@ struct Counters {
   OperationCounter upload, append, modify, truncate, set_metadata, remove, download, get_metadata,
       create_link;
   std::atomic<std::uint64_t> remote_reads{0};       // answered from another node's disk
+  std::atomic<std::uint64_t> hello_refused{0};      // native connections without the right proof
   std::atomic<std::uint64_t> damaged_reads{0};      // a local copy did not hold what its name says
   std::atomic<std::uint64_t> last_source_update{0}; // unix seconds
 };
@@ -83,8 +86,10 @@ struct Context {
   SyncService& sync;
   // The Remote of the I/O thread that asks.
   std::function<Remote&()> remote;
-  // Decides whether a connection that says hello is a node or administrator of this cluster.
-  std::function<Status(const Session&, const wire::Hello&)> accept_hello;
+  // Decides who is a node or administrator of this cluster, or has an access key.
+  HelloGate gate;
+  // Deletes are noted here.
+  auth::AuditLog& audit;
   // What `admin` verbs answer (JSON), see status.cpp.
   std::function<std::string()> status_json;
 
@@ -123,6 +128,12 @@ bool belongs_elsewhere(Context& context, const Session& session, const RemoteNam
 // Sends the request on to the owner: `front` is what was taken of the body.
 Task<Result<Reply>> forward_to_owner(Context& context, const RemoteName& name, Body& body,
                                      wire::Bytes front);
+// Deletes a file of this group wherever it is, durably. Errors: not_found; unavailable, timeout (it
+// may be at a node that cannot be asked).
+Task<Result<Change>> remove_file(Context& context, RemoteName name);
+// Notes in the audit log what became of a delete; a log that fails is told in ours.
+void audit_delete(Context& context, std::string who, std::string from, std::string_view name,
+                  const Result<Change>& outcome);
 // Waits until a change is durable; answers the change.
 Task<Result<Change>> committed(Context& context, Result<Change> change);
 // "group + remote name", the reply of everything that makes a file.

@@ -26,6 +26,17 @@ Task<Status> pass_through(Context& context, RemoteName name,
 
 } // namespace
 
+Task<Result<std::string>> StoreFiles::metadata(const RemoteName& name) {
+  const std::uint32_t owner = context_.peers.get()->owner_of(name);
+  if (owner != 0 && owner != context_.store.node_id()) {
+    // The owner sees every change first; while it is away, what is here must do.
+    auto text = co_await context_.remote().metadata(name);
+    if (text || text.code() == Errc::not_found) co_return text;
+  }
+  auto work = [&store = context_.store, &name] { return store.get_metadata(name); };
+  co_return co_await context_.store.pool(name.store_path()).run(std::move(work));
+}
+
 Task<Result<OpenFile>> StoreFiles::open(const RemoteName& name) {
   if (name.store_path() >= context_.store.path_count())
     co_return Error{Errc::not_found, "no such store path"};

@@ -63,8 +63,8 @@ Task<Result<Reply>> get_metadata(Context& context, Session& session, Body& body)
 } // namespace
 
 void add_metadata_handlers(HandlerTable<Context>& table) {
-  table.on(wire::Command::set_metadata, &set_metadata, {Access::client, 128 * 1024});
-  table.on(wire::Command::get_metadata, &get_metadata);
+  table.on(wire::Command::set_metadata, &set_metadata, {Access::client, 128 * 1024, auth::kWrite});
+  table.on(wire::Command::get_metadata, &get_metadata, {Access::client, 64 * 1024, auth::kRead});
 }
 
 } // namespace cairn::storage

@@ -4,8 +4,8 @@ import unittest
 
 import sources
 
-# Built only by presets of their own.
-OTHER_PRESETS = ("tests/fuzz/",)
+# Built only by presets of their own, or by the test that installs the library.
+OTHER_PRESETS = ("tests/fuzz/", "tests/install/program/")
 
 
 class Built(unittest.TestCase):

@@ -1,5 +1,6 @@
 // native 200: turns a connection into one of the namespace protocol. native 201: one question
 // without a session.
+#include "common/auth/access_keys.h"
 #include "common/daemon/log.h"
 #include "tracker/handlers/commands.h"
 #include "tracker/handlers/namespace_link.h"
@@ -19,10 +20,15 @@ Task<Result<Reply>> attach_namespace(Tracker& tracker, Session& session, Body& b
     co_return Reply(wire::encode(elsewhere));
   }
   if (service->stopping()) co_return Error{Errc::unavailable, "stopping"};
-  const bool admin = session.peer || tracker.is_admin(session.connection.peer_address());
+  // A key holds where its prefixes say; without a prefix everywhere.
+  if (session.key != nullptr && !session.key->covers(request.export_name))
+    co_return Error{Errc::denied, "the access key is not for this export"};
+  NamespaceService::Proved proved;
+  proved.admin = session.peer || (session.rights & auth::kAdmin) != 0;
+  proved.read_only = !session.peer && (session.rights & auth::kWrite) == 0;
   auto link = std::make_shared<NamespaceLink>(*service, session.connection,
                                               co_await asio::this_coro::executor);
-  auto reply = co_await service->attach(std::move(request), *link, admin);
+  auto reply = co_await service->attach(std::move(request), *link, proved);
   if (!reply) {
     logger("tracker.namespace")
         .info("attach refused peer={} error={}", session.connection.peer(), reply.error().text());

@@ -58,7 +58,8 @@ Outcome succeed(const Reply& reply, std::uint64_t position) {
 
 NamespaceService::NamespaceService(asio::any_io_executor executor, ReplicatedLog& log_engine,
                                    const StoreViews& store, DiskPool& pool,
-                                   const ClusterState& cluster, NamespacePolicy policy)
+                                   const ClusterState& cluster, Credentials credentials,
+                                   NamespacePolicy policy)
     : executor_(std::move(executor)),
       log_(log_engine),
       store_(store),
@@ -68,7 +69,7 @@ NamespaceService::NamespaceService(asio::any_io_executor executor, ReplicatedLog
               [this](const std::vector<Published>& events,
                      const std::vector<std::uint64_t>& orphans) { committed(events, orphans); }),
       next_reader_(kReaderSessions),
-      storages_(own_hello(), std::chrono::milliseconds(3000)) {
+      storages_(own_hello(), std::move(credentials), std::chrono::milliseconds(3000)) {
   // Until every session had time to tell what it has open, everything counts as open.
   opens_.set_grace(true);
 }
@@ -154,11 +155,12 @@ Task<Result<wire::NsExport>> NamespaceService::find_export(std::string name) {
 }
 
 Task<Result<wire::NsAttachReply>> NamespaceService::attach(wire::NsAttach request,
-                                                           NamespaceLink& link, bool admin) {
+                                                           NamespaceLink& link, Proved proved) {
   if (request.version < 1) co_return Error{Errc::unsupported, "namespace protocol version"};
   if (request.kind > NsSessionKind::admin) co_return Error{Errc::invalid_argument, "session kind"};
+  const bool admin = proved.admin;
   if (request.kind == NsSessionKind::admin && !admin)
-    co_return Error{Errc::denied, "not from an administrator's address"};
+    co_return Error{Errc::denied, "it takes the cluster's secret, or a key that may administer"};
   wire::NsAttachReply reply;
   reply.lease_ms = static_cast<std::uint32_t>(kLease.count());
   reply.cluster_uuid = cluster_.facts().cluster_uuid();
@@ -219,7 +221,7 @@ Task<Result<wire::NsAttachReply>> NamespaceService::attach(wire::NsAttach reques
   if (session->link != nullptr) session->link->cut();
   session->link = &link;
   session->trusted_kernel = request.trusted_kernel;
-  session->read_only = request.read_only || of.read_only;
+  session->read_only = request.read_only || proved.read_only || of.read_only;
   session->seen = std::chrono::steady_clock::now();
   reply.session = session->number;
   reply.token = session->token;

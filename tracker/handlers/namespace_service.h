@@ -56,9 +56,11 @@ public:
     std::uint64_t delete_errors = 0;
   };
 
-  // `pool` is where the store is read. All references outlive the service.
+  // `pool` is where the store is read; `credentials` are proved to storage nodes. All references
+  // outlive the service.
   NamespaceService(asio::any_io_executor executor, ReplicatedLog& log, const StoreViews& store,
-                   DiskPool& pool, const ClusterState& cluster, NamespacePolicy policy);
+                   DiskPool& pool, const ClusterState& cluster, Credentials credentials,
+                   NamespacePolicy policy);
   ~NamespaceService();
 
   // Reads sessions and orphans. Errors: io_error, corrupt.
@@ -84,9 +86,14 @@ public:
 
   // --- sessions ---
 
-  // What an attach asks for, from `link`. `admin`: the connection may be an administrator's.
-  // Errors: denied, not_found (no such export), unavailable.
-  Task<Result<wire::NsAttachReply>> attach(wire::NsAttach request, NamespaceLink& link, bool admin);
+  // What a connection has proved about whoever is behind it.
+  struct Proved {
+    bool admin = false;     // the cluster's secret, or a key that may administer
+    bool read_only = false; // a key that may not write
+  };
+  // What an attach asks for, from `link`. Errors: denied, not_found (no such export), unavailable.
+  Task<Result<wire::NsAttachReply>> attach(wire::NsAttach request, NamespaceLink& link,
+                                           Proved proved);
   NamespaceSession* find(std::uint64_t number);
   // The connection has gone; the session stays until its lease ends.
   void detached(NamespaceLink& link);

@@ -48,7 +48,7 @@ UploadOptions with_extension(std::string extension) {
   return options;
 }
 
-// --- uploads -------------------------------------------------------------------------------------
+// --- uploads
 
 TEST(ClientUpload, SendsTheRecordedFrame) {
   std::string request;
@@ -225,7 +225,7 @@ TEST(ClientUpload, AnUnknownGroupIsNotFound) {
   EXPECT_EQ(client.upload(Source::memory("x"), options).code(), Errc::not_found);
 }
 
-// --- downloads -----------------------------------------------------------------------------------
+// --- downloads
 
 const std::string kContent = [] {
   std::string content;
@@ -404,7 +404,7 @@ TEST(ClientDownload, AGroupWithoutNodesIsUnavailableNotMissing) {
   EXPECT_EQ(client.download(kId, Sink::memory(bytes)).code(), Errc::unavailable);
 }
 
-// --- changes -------------------------------------------------------------------------------------
+// --- changes
 
 // What a storage node is sent by one call, and that it succeeds with `reply`.
 std::string sent_by(const std::function<Status(Client&)>& call, std::string reply = {}) {
@@ -515,7 +515,7 @@ TEST(ClientMetadata, AMissingFileIsMissing) {
   EXPECT_EQ(client.get_metadata(kId).code(), Errc::not_found);
 }
 
-// --- trackers ------------------------------------------------------------------------------------
+// --- trackers
 
 TEST(ClientTrackers, TheNextOneIsAskedAndRemembered) {
   FakeServer storage(storing());

@@ -66,7 +66,7 @@ private:
   void accept_all();
 
   Script script_;
-  std::uint16_t port_ = 0; // before the listener, whose making sets it
+  std::uint16_t port_ = 0; // set while listener_ is made
   int listener_ = -1;
   std::atomic<int> connections_{0};
   std::mutex mutex_; // guards open_ and threads_
