@@ -88,12 +88,12 @@ struct Bench {
     return std::move(*result);
   }
 
-  Task<Outcome> change(wire::NsOp op, wire::Bytes request, std::uint64_t sequence) {
+  Task<Outcome> change(wire::NsOp op, wire::Bytes request, std::uint64_t number) {
     Change one;
     one.op = op;
     one.caller.session = session;
     one.caller.admin = true;
-    one.sequence = sequence;
+    one.sequence = number;
     one.request = std::move(request);
     co_return co_await writer.change(std::move(one));
   }
