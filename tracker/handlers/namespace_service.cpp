@@ -126,6 +126,8 @@ Task<Status> NamespaceService::start() {
     sessions_.emplace(number, std::move(session));
   }
   orphans_.insert(found.orphans.begin(), found.orphans.end());
+  // Nobody is left who could tell of anything.
+  if (sessions_.empty()) grace_until_ = std::chrono::steady_clock::now();
   if (!sessions_.empty())
     log().info("waiting for former sessions sessions={} orphans={}", sessions_.size(),
                orphans_.size());

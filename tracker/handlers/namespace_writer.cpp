@@ -64,6 +64,9 @@ Task<Result<std::uint64_t>> NamespaceWriter::internal(
 
 Error NamespaceWriter::log_error(AppendStatus status) const {
   const LogStatus state = log_.status();
+  // Once more would not make it smaller.
+  if (status == AppendStatus::too_large)
+    return errno_of(EFBIG, "a change of more rows than one log entry takes");
   if (!state.healthy) return Error{Errc::io_error, "the metadata log failed: " + state.detail};
   return Error{Errc::unavailable, "the metadata log answered: " + std::string(describe(status))};
 }
