@@ -176,6 +176,15 @@ Result<FileStatus> Namespace::clone(std::string from, std::string to) {
   return loop_->wait(loop_->tree.clone(std::move(from), std::move(to)));
 }
 
+Status Namespace::walk(const std::function<Status(const std::vector<DirectoryEntry>&)>& page) {
+  std::uint64_t after = 0;
+  for (bool end = false; !end;) {
+    CAIRN_TRY(entries, loop_->wait(loop_->tree.walk(after, end)));
+    CAIRN_RETURN_IF_ERROR(page(entries));
+  }
+  return {};
+}
+
 Result<std::vector<ExportInfo>> Namespace::exports(std::string name) {
   return loop_->wait(loop_->tree.exports(std::move(name)));
 }

@@ -216,6 +216,28 @@ Task<Result<std::vector<DirectoryEntry>>> NsTree::page(std::uint64_t inode, std:
   co_return entries;
 }
 
+Task<Result<std::vector<DirectoryEntry>>> NsTree::walk(std::uint64_t& after, bool& end) {
+  wire::NsWalk request;
+  request.after = after;
+  request.paths = true;
+  CAIRN_CO_TRY(reply, co_await session_->ask<wire::NsWalkReply>(NsOp::walk, identity(), request,
+                                                                options_.timeout));
+  std::vector<DirectoryEntry> entries;
+  for (auto& from : reply.items) {
+    wire::NsNodeReply node;
+    node.attributes = from.attributes;
+    node.extents = std::move(from.extents);
+    node.target = std::move(from.target);
+    DirectoryEntry entry;
+    entry.name = std::move(from.path);
+    entry.status = status_of(node);
+    after = entry.status.inode;
+    entries.push_back(std::move(entry));
+  }
+  end = reply.end;
+  co_return entries;
+}
+
 Task<Result<std::vector<wire::NsExtent>>> NsTree::extents(wire::NsNodeReply node) {
   if ((node.attributes.flags & wire::kNsExtentsMore) == 0) co_return std::move(node.extents);
   std::vector<wire::NsExtent> all;

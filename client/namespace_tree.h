@@ -28,6 +28,8 @@ public:
                                                  bool& end);
   Task<Status> read(std::string path, Sink::Writer sink, std::uint64_t offset, std::uint64_t length,
                     Progress progress);
+  // Every inode after `after`, a page at a time, as an administrator; `end` tells the last.
+  Task<Result<std::vector<DirectoryEntry>>> walk(std::uint64_t& after, bool& end);
   // All extents of a file.
   Task<Result<std::vector<wire::NsExtent>>> extents(wire::NsNodeReply node);
 

@@ -220,6 +220,10 @@ void add_tree(Builder& builder) {
     sub->add_flag("-r,-R,--recursive", args->recursive, "directories too");
     sub->add_flag("-p,--preserve", args->preserve, "keep times, mode and owner");
   }
+  std::shared_ptr<FsckArgs> fsck;
+  sub = builder.verb("fsck", "Compare the namespace's tables with each other; 8 if they differ",
+                     &run_fsck, fsck);
+  sub->add_flag("--data", fsck->data, "and ask the storage nodes for every file it names");
   std::shared_ptr<TrashArgs> trash;
   sub = builder.verb("trash", "Files that were removed and can be restored", &run_trash, trash);
   sub->add_option("PATH", trash->path, "/EXPORT, or /EXPORT/PREFIX")->required();

@@ -94,6 +94,11 @@ struct CopyArgs {
 int run_cp(Context& context, const CopyArgs& args);
 int run_sync(Context& context, const CopyArgs& args);
 
+struct FsckArgs {
+  bool data = false; // also ask storage nodes for every stored file
+};
+int run_fsck(Context& context, const FsckArgs& args);
+
 struct TrashArgs {
   std::string path;                 // /EXPORT or /EXPORT/PREFIX
   std::optional<std::string> since; // removed in the last so long

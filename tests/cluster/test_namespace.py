@@ -59,6 +59,9 @@ class Namespace(clusters.ClusterTest):
             # Nothing has changed: nothing is copied.
             again = json.loads(self.cairn("--json", "sync", source, ":/tree/source").stdout)
             self.assertEqual((again["files"], again["failures"]), (0, 0))
+            sound = json.loads(self.cairn("--json", "fsck", "--data").stdout)
+            self.assertEqual((sound["faults"], sound["missing"]), ([], []))
+            self.assertGreaterEqual(sound["asked"], 5)
 
     def test_errors_have_their_exit_codes(self):
         self.cairn("export", "add", "codes", "--quota-inodes", "3")

@@ -201,7 +201,11 @@ public:
   // A file that shares the stored data of another.
   Result<FileStatus> clone(std::string from, std::string to);
 
-  // --- exports and trash (administrators)
+  // --- exports, trash and upkeep (administrators)
+  // Everything there is, in order of inodes; `name` is the whole path, empty for what has none (in
+  // the trash, or removed and still open), and `ids` has all stored files. Not a snapshot: what
+  // changes meanwhile is seen before or after. Ends with the first Error of `page`.
+  Status walk(const std::function<Status(const std::vector<DirectoryEntry>&)>& page);
   Result<std::vector<ExportInfo>> exports(std::string name = {});
   Result<ExportInfo> add_export(std::string name, ExportChange values);
   Result<ExportInfo> set_export(std::string name, ExportChange values);
