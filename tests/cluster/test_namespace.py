@@ -23,15 +23,6 @@ class Namespace(clusters.ClusterTest):
     def cairn(self, *args, check=True):
         return workload.cairn(self.cluster, *args, check=check)
 
-    def stored_files(self):
-        """Plain files on the disks of all nodes."""
-        count = 0
-        for node in self.cluster.storages:
-            for path in node.store_paths:
-                for file in pathlib.Path(path, "data").glob("??/??/*"):
-                    count += not file.name.startswith(".")
-        return count
-
     def get(self, path, node=None, **options):
         node = node or self.cluster.storages[0]
         return clusters.http_get(node.addr, node.http, path, **options)
