@@ -5,6 +5,7 @@
 #include "common/daemon/daemon.h"
 #include "common/daemon/log.h"
 #include "common/net/disk_pool.h"
+#include "common/net/http_overload.h"
 #include "common/net/http_server.h"
 #include "common/net/io_pool.h"
 #include "common/net/listener.h"
@@ -30,6 +31,8 @@ namespace cairn::tracker {
 namespace {
 
 constexpr std::size_t kHttpConnectionsMax = 1024;
+// Ports that share the limit of open files.
+constexpr std::size_t kListeners = 2;
 constexpr std::size_t kBodyInlineMax = 1024 * 1024;
 // Threads that read the store: one for changes, the others for questions.
 constexpr std::size_t kNamespaceThreads = 3;
@@ -52,20 +55,17 @@ public:
         secret_(std::move(secret)),
         disk_("tracker-meta", 1),
         readers_("tracker-ns", kNamespaceThreads),
+        memory_(config_.max_request_memory),
         io_(1),
-        frames_(
-            io_, frame_gauge_, config_.max_connections,
-            [this](tcp::socket socket) { on_frames(std::move(socket), config_.fastdfs_clients); }),
-        http_(io_, http_gauge_, kHttpConnectionsMax,
-              [this](tcp::socket socket) { on_http(std::move(socket)); }) {
+        front_(1),
+        frames_(io_, frame_gauge_, frame_options(config_.fastdfs_clients)),
+        http_(io_, http_gauge_, page_options()) {
     options_.io_timeout = config_.network_timeout;
     options_.inline_max = kBodyInlineMax;
+    options_.memory = &memory_;
     for (const config::ListenerConfig& one : config_.listeners)
       more_frames_.push_back(
-          std::make_unique<Listener>(io_, frame_gauge_, config_.max_connections,
-                                     [this, mode = one.fastdfs_clients](tcp::socket socket) {
-                                       on_frames(std::move(socket), mode);
-                                     }));
+          std::make_unique<Listener>(io_, frame_gauge_, frame_options(one.fastdfs_clients)));
   }
 
   Status run() {
@@ -90,11 +90,9 @@ public:
       tracker_->set_namespace(&*namespace_);
     }
     io_.start();
+    front_.start();
     Status started = on_loop(begin());
     if (started) {
-      if (config_.max_connections + 64 > open_files_limit())
-        log().warn("max_connections is above the limit of open files max_connections={} limit={}",
-                   config_.max_connections, open_files_limit());
       log().info("serving address={} http_port={} metadata={} version={}",
                  tracker_->address(nullptr), config_.http_port,
                  config_.metadata_holder ? config_.metadata_holder->text() : "local",
@@ -154,11 +152,31 @@ private:
     --running_;
   }
 
-  void on_frames(tcp::socket socket, config::FastdfsClients mode) {
-    spawn(io_.at(0).get_executor(), serve_frames(std::move(socket), mode), "session");
+  ListenerOptions frame_options(config::FastdfsClients mode) {
+    ListenerOptions options;
+    options.on_connection = [this, mode](tcp::socket socket, ConnectionSlot slot) {
+      spawn(io_.at(0).get_executor(), serve_frames(std::move(socket), std::move(slot), mode),
+            "session");
+    };
+    options.limits = connection_limits(config_, kListeners + config_.listeners.size());
+    options.refusal = wire::make_reply(Errc::busy, {});
+    options.front = &front_.at(0);
+    return options;
   }
 
-  Task<void> serve_frames(tcp::socket socket, config::FastdfsClients mode) {
+  ListenerOptions page_options() {
+    ListenerOptions options;
+    options.on_connection = [this](tcp::socket socket, ConnectionSlot slot) {
+      spawn(io_.at(0).get_executor(), serve_page(std::move(socket), std::move(slot)), "http");
+    };
+    options.limits.total = kHttpConnectionsMax;
+    options.refusal = http_refusal();
+    options.on_refused = http_overload_sessions();
+    options.front = &front_.at(0);
+    return options;
+  }
+
+  Task<void> serve_frames(tcp::socket socket, ConnectionSlot, config::FastdfsClients mode) {
     Connection connection(std::move(socket));
     Session session(connection);
     const auto& peer = connection.peer_address();
@@ -175,14 +193,9 @@ private:
       open_.erase(&connection);
       tracker_->closed(session);
     }
-    frame_gauge_.open.fetch_sub(1);
   }
 
-  void on_http(tcp::socket socket) {
-    spawn(io_.at(0).get_executor(), serve_page(std::move(socket)), "http");
-  }
-
-  Task<void> serve_page(tcp::socket socket) {
+  Task<void> serve_page(tcp::socket socket, ConnectionSlot) {
     Connection connection(std::move(socket));
     if (!stopping_) {
       open_.insert(&connection);
@@ -191,7 +204,6 @@ private:
       --running_;
       open_.erase(&connection);
     }
-    http_gauge_.open.fetch_sub(1);
   }
 
   Task<HttpReply> answer(const HttpRequest& request) { co_return answer_http(*tracker_, request); }
@@ -216,6 +228,7 @@ private:
     for (auto& listener : more_frames_) listener->stop();
     http_.stop();
     static_cast<void>(on_loop(drain()));
+    front_.stop();
     io_.stop();
   }
 
@@ -254,7 +267,9 @@ private:
   std::unique_ptr<MetaStore> store_;
   DiskPool disk_; // its thread ends before the store goes
   DiskPool readers_;
+  MemoryBudget memory_; // of request bodies
   IoPool io_;
+  IoPool front_; // accepts, refuses, and answers /healthz when all else is busy
   std::optional<EmbeddedLog> log_;
   std::optional<MetaViews> views_;
   std::optional<Tracker> tracker_;

@@ -13,6 +13,7 @@ bool read_at_owner(Context& context, const RemoteName& name) {
 }
 
 Task<Result<std::optional<OpenedFile>>> open_here(Context& context, const RemoteName& name) {
+  if (context.store.is_out(name.store_path())) co_return std::optional<OpenedFile>();
   // Cached names are opened on this thread: two thread switches would cost more than the read.
   auto cached = context.store.open_cached(name);
   if (cached && *cached) co_return std::optional<OpenedFile>(*std::move(*cached));
@@ -24,7 +25,7 @@ Task<Result<std::optional<OpenedFile>>> open_here(Context& context, const Remote
     if (tombstone) return Error{Errc::not_found, name.canonical() + " was deleted"};
     return std::optional<OpenedFile>();
   };
-  auto opened = co_await context.store.pool(name.store_path()).run(std::move(work));
+  auto opened = co_await context.store.read_pool(name.store_path()).run(std::move(work));
   if (opened.code() == Errc::corrupt || opened.code() == Errc::io_error) {
     context.counters.damaged_reads.fetch_add(1, std::memory_order_relaxed);
     spdlog::error("damaged copy, asking another node: {}", opened.error().text());
@@ -54,6 +55,9 @@ Task<Result<Located>> locate(Context& context, const RemoteName& name, std::uint
     located.here = std::move(here);
     if (located.here) co_return located;
   }
+  // Nobody else has it, but a disk of this node that does not answer may.
+  if (there.code() == Errc::not_found && context.store.is_out(name.store_path()))
+    co_return Error{Errc::unavailable, "the disk of " + name.canonical() + " does not answer"};
   co_return std::move(there).error();
 }
 

@@ -55,7 +55,7 @@ Task<Result<Reply>> get_metadata(Context& context, Session& session, Body& body)
     if (text.code() == Errc::not_found) co_return std::move(text).error();
   }
   auto work = [&store = context.store, &name] { return store.get_metadata(name); };
-  CAIRN_CO_TRY(text, co_await context.store.pool(name.store_path()).run(std::move(work)));
+  CAIRN_CO_TRY(text, co_await context.store.read_pool(name.store_path()).run(std::move(work)));
   counted.succeed();
   co_return Reply(wire::to_bytes(text));
 }
