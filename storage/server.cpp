@@ -6,6 +6,7 @@
 #include "common/net/http_overload.h"
 #include "common/net/listener.h"
 #include "storage/handlers/context.h"
+#include "storage/handlers/http_exports.h"
 #include "storage/handlers/http_files.h"
 #include "storage/handlers/http_upload.h"
 #include "storage/http/file_service.h"
@@ -281,6 +282,7 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   p.guard = std::make_unique<HttpGuard>(p.config, p.keys);
   p.http->set_guard(*p.guard);
   p.http->add_before_ids(std::make_unique<HttpChanges>(*p.context, *p.guard));
+  p.http->add_after_ids(std::make_unique<ExportResolver>(*p.context, *p.files, p.http->types()));
   p.http_handler = p.http->handler();
   p.http_options = p.http->options(&p.store->read_pool(0));
   p.http_options.stopping = &p.closing;

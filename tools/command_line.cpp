@@ -2,6 +2,7 @@
 #include "tools/command_line.h"
 
 #include "common/base/text.h"
+#include "tools/tree_verbs.h"
 
 #include <CLI/CLI.hpp>
 
@@ -114,6 +115,120 @@ void add_files(Builder& builder) {
   sub = builder.verb("where", "Which nodes hold a file, and whether each copy is sound", &run_where,
                      where);
   sub->add_option("ID", where->id)->required();
+}
+
+void add_exports(Builder& builder) {
+  auto* exports = builder.family("export", "Trees of the namespace, with their rights and quotas");
+  std::shared_ptr<ExportArgs> list;
+  auto* sub = builder.verb("ls", "List them, with their usage", &run_export, list, exports);
+  sub->add_option("NAME", list->name);
+  std::shared_ptr<ExportArgs> remove;
+  sub = builder.verb("rm", "Remove an empty one", &run_export, remove, exports);
+  remove->action = ExportAction::remove;
+  sub->add_option("NAME", remove->name)->required();
+  for (const auto& [name, help, action] :
+       {std::tuple("add", "Make one", ExportAction::add),
+        std::tuple("set", "Change what is named, keep the rest", ExportAction::set)}) {
+    std::shared_ptr<ExportArgs> args;
+    sub = builder.verb(name, help, &run_export, args, exports);
+    args->action = action;
+    sub->add_option("NAME", args->name)->required();
+    auto* open = sub->add_flag("--public", args->is_public, "readable by HTTP without a key");
+    sub->add_flag("--private", args->is_private)->excludes(open);
+    auto* locked = sub->add_flag("--readonly", args->read_only, "refuse changes");
+    sub->add_flag("--readwrite", args->read_write)->excludes(locked);
+    auto* shown = sub->add_flag("--listing", args->listing, "HTTP lists directories as JSON");
+    sub->add_flag("--no-listing", args->no_listing)->excludes(shown);
+    sub->add_option_function<std::string>(
+           "--quota-bytes",
+           [args = args](const std::string& text) {
+             const auto size = parse_size(text);
+             if (!size) throw CLI::ValidationError("--quota-bytes: " + size.error().detail);
+             args->quota_bytes = *size;
+           },
+           "most bytes, 0: no limit")
+        ->type_name("SIZE");
+    sub->add_option("--quota-inodes", args->quota_inodes,
+                    "most files and directories, 0: no limit");
+    sub->add_option("--clients", args->clients, "networks that may use it")->type_name("CIDR,…");
+    sub->add_option("--copies", args->copies, "nodes that must have data first (2)")
+        ->check(CLI::Range(1, 32));
+    sub->add_option("--groups", args->groups, "groups for new data")->type_name("G,…");
+    sub->add_option("--owner", args->owner, "of its root directory")->type_name("UID:GID");
+    sub->add_option("--mode", args->mode, "of its root directory")->type_name("OCTAL");
+    sub->add_option("--squash", args->squash, "none, root or all, with :UID:GID");
+    sub->add_option("--trash", args->trash, "how long removed files can be restored, 0: not")
+        ->type_name("TIME");
+  }
+}
+
+void add_tree(Builder& builder) {
+  std::shared_ptr<ListArgs> list;
+  auto* sub = builder.verb("ls", "List a directory of the namespace", &run_ls, list);
+  sub->add_option("PATH", list->paths, "/EXPORT/PATH")->required();
+  sub->add_flag("-l", list->details, "with mode, owner, size and time");
+  sub->add_flag("-d", list->directory, "the directory itself");
+  for (const auto& [name, help, run] :
+       {std::tuple("stat", "Everything about a path", &run_stat),
+        std::tuple("cat", "Write files to standard output", &run_cat)}) {
+    std::shared_ptr<PathsArgs> args;
+    sub = builder.verb(name, help, run, args);
+    sub->add_option("PATH", args->paths)->required();
+  }
+  std::shared_ptr<MoveArgs> move;
+  sub = builder.verb("mv", "Rename", &run_mv, move);
+  sub->add_option("FROM", move->from)->required();
+  sub->add_option("TO", move->to)->required();
+  sub->add_flag("-n,--no-replace", move->no_replace, "fail if TO is there");
+  sub->add_flag("--exchange", move->exchange, "both change places");
+  std::shared_ptr<RemoveArgs> remove;
+  sub = builder.verb("rm", "Remove files, or with -r directories", &run_rm, remove);
+  sub->add_option("PATH", remove->paths)->required();
+  sub->add_flag("-r,-R,--recursive", remove->recursive, "with all that is in them");
+  sub->add_flag("-f,--force", remove->force, "what is not there is no error");
+  std::shared_ptr<MkdirArgs> mkdir;
+  sub = builder.verb("mkdir", "Make directories", &run_mkdir, mkdir);
+  sub->add_option("PATH", mkdir->paths)->required();
+  sub->add_flag("-p,--parents", mkdir->parents, "and those above them");
+  sub->add_option("-m,--mode", mkdir->mode, "octal")->capture_default_str();
+  std::shared_ptr<LinkArgs> link;
+  sub = builder.verb("ln", "Make a hard link, or with -s a symlink", &run_ln, link);
+  sub->add_option("TARGET", link->target)->required();
+  sub->add_option("PATH", link->path)->required();
+  sub->add_flag("-s,--symbolic", link->symbolic, "TARGET is any text");
+  std::shared_ptr<FindArgs> find;
+  sub = builder.verb("find", "Everything below a path", &run_find, find);
+  sub->add_option("PATH", find->path)->required();
+  sub->add_option("--name", find->name, "only names like this shell pattern");
+  sub->add_option("--type", find->type, "f, d or l");
+  std::shared_ptr<DuArgs> du;
+  sub = builder.verb("du", "Space and files below a path", &run_du, du);
+  sub->add_option("PATH", du->paths)->required();
+  for (const auto& [name, help, run] :
+       {std::tuple("cp", "Copy files; cluster paths are :/EXPORT/PATH, - is a stream", &run_cp),
+        std::tuple("sync", "Copy what differs, in either direction", &run_sync)}) {
+    std::shared_ptr<CopyArgs> args;
+    sub = builder.verb(name, help, run, args);
+    sub->add_option("PATH", args->paths, "sources, then the destination")->required();
+    sub->add_option("-j,--jobs", args->jobs, "files at once")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 256));
+    if (run == &run_sync) {
+      sub->add_flag("--delete", args->remove, "remove what the source does not have");
+      continue;
+    }
+    sub->add_flag("-r,-R,--recursive", args->recursive, "directories too");
+    sub->add_flag("-p,--preserve", args->preserve, "keep times, mode and owner");
+  }
+  std::shared_ptr<FsckArgs> fsck;
+  sub = builder.verb("fsck", "Compare the namespace's tables with each other; 8 if they differ",
+                     &run_fsck, fsck);
+  sub->add_flag("--data", fsck->data, "and ask the storage nodes for every file it names");
+  std::shared_ptr<TrashArgs> trash;
+  sub = builder.verb("trash", "Files that were removed and can be restored", &run_trash, trash);
+  sub->add_option("PATH", trash->path, "/EXPORT, or /EXPORT/PREFIX")->required();
+  sub->add_option("--since", trash->since, "removed in the last TIME")->type_name("TIME");
+  sub->add_flag("--restore", trash->restore, "put them back");
 }
 
 void add_cluster(Builder& builder) {
@@ -329,6 +444,8 @@ CommandLine parse_command_line(int argc, const char* const* argv,
 
   Builder builder(app, line.run);
   add_files(builder);
+  add_exports(builder);
+  add_tree(builder);
   add_cluster(builder);
   add_security(builder);
   add_bench(builder);

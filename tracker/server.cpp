@@ -10,6 +10,8 @@
 #include "common/net/io_pool.h"
 #include "common/net/listener.h"
 #include "common/net/session.h"
+#include "tracker/handlers/meta_views.h"
+#include "tracker/handlers/namespace_service.h"
 #include "tracker/handlers/tracker.h"
 #include "tracker/http/http.h"
 #include "tracker/log/embedded_log.h"
@@ -30,6 +32,8 @@ namespace {
 
 constexpr std::size_t kHttpConnectionsMax = 1024;
 constexpr std::size_t kBodyInlineMax = 1024 * 1024;
+// Threads that read the store: one for changes, the others for questions.
+constexpr std::size_t kNamespaceThreads = 3;
 // How long open connections may take to end after they were cut.
 constexpr std::chrono::seconds kStopMax{5};
 
@@ -48,6 +52,7 @@ public:
         uuid_(std::move(uuid)),
         secret_(std::move(secret)),
         disk_("tracker-meta", 1),
+        readers_("tracker-ns", kNamespaceThreads),
         memory_(config_.max_request_memory),
         io_(1),
         front_(1),
@@ -74,6 +79,14 @@ public:
     tracker_.emplace(io_.at(0).get_executor(), config_, uuid_, log_ ? &*log_ : nullptr,
                      std::move(facts), frame_gauge_, secret_);
     tracker_->set_audit(audit_.get());
+    if (log_) {
+      NamespacePolicy policy;
+      policy.grace_ms = static_cast<std::uint64_t>(config_.delete_grace.count()) * 1000;
+      views_.emplace(*store_);
+      namespace_.emplace(io_.at(0).get_executor(), *log_, *views_, readers_, tracker_->cluster(),
+                         secret_, policy);
+      tracker_->set_namespace(&*namespace_);
+    }
     io_.start();
     front_.start();
     Status started = on_loop(begin());
@@ -115,6 +128,8 @@ private:
       name.uuid = uuid_v4();
       FactsCommand command(std::move(name));
       CAIRN_CO_RETURN_IF_ERROR(co_await tracker_->change(std::move(command)));
+      CAIRN_CO_RETURN_IF_ERROR(co_await namespace_->start());
+      spawn(io_.at(0).get_executor(), watch_namespace(), "namespace");
     }
     spawn(io_.at(0).get_executor(), watch(), "watch");
     frames_.start();
@@ -126,6 +141,12 @@ private:
   Task<void> watch() {
     ++running_;
     co_await tracker_->watch();
+    --running_;
+  }
+
+  Task<void> watch_namespace() {
+    ++running_;
+    co_await namespace_->watch();
     --running_;
   }
 
@@ -213,6 +234,7 @@ private:
   Task<Status> drain() {
     stopping_ = true;
     tracker_->stop();
+    if (namespace_) namespace_->stop();
     asio::steady_timer timer(co_await asio::this_coro::executor);
     const auto until = std::chrono::steady_clock::now() + kStopMax;
     while (running_ > 0 && std::chrono::steady_clock::now() < until) {
@@ -241,12 +263,15 @@ private:
   std::size_t running_ = 0;    // sessions and watch(), on the loop
   std::set<Connection*> open_; // on the loop
   std::unique_ptr<MetaStore> store_;
-  DiskPool disk_;       // its thread ends before the store goes
+  DiskPool disk_; // its thread ends before the store goes
+  DiskPool readers_;
   MemoryBudget memory_; // of request bodies
   IoPool io_;
   IoPool front_; // accepts, refuses, and answers /healthz when all else is busy
   std::optional<EmbeddedLog> log_;
+  std::optional<MetaViews> views_;
   std::optional<Tracker> tracker_;
+  std::optional<NamespaceService> namespace_; // uses the tracker's cluster state
   Listener frames_;
   std::vector<std::unique_ptr<Listener>> more_frames_; // as config_.listeners
   Listener http_;

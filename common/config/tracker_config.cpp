@@ -63,6 +63,11 @@ OptionList<C> make_options() {
   list.duration("storage_sync_file_max_time", &C::storage_sync_file_max_time, seconds(0), hours(24),
                 "Longest time to sync a single file.");
 
+  list.heading("Namespace");
+  list.duration("delete_grace", &C::delete_grace, seconds(0), hours(24 * 90),
+                "How long the stored data of removed and overwritten files stays, for readers that "
+                "still know where it was.");
+
   list.heading("FastDFS clients");
   list.choice("response_ip_addr_size", &C::response_ip_addr_size,
               {{"auto", IpAddrSize::automatic},

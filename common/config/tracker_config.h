@@ -48,6 +48,8 @@ struct TrackerConfig : ServerConfig {
   FetchAllLayout fetch_all_layout = FetchAllLayout::classic;
   CompatStat compat_stat_version = CompatStat::v6_15;
 
+  // How long the stored data of removed files stays, for readers that still know where it was.
+  std::chrono::seconds delete_grace{600};
   std::optional<HostPort> metadata_holder; // key `metadata`; nullopt: this tracker holds it
   std::string tracker_id;                  // empty: derived from the address
   bool use_storage_id = false;             // only: storage_ids_filename has to exist

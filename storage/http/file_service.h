@@ -64,6 +64,8 @@ public:
   HttpOptions options(DiskPool* disk);
 
   const HttpMetrics& metrics() const { return metrics_; }
+  // For resolvers that are added.
+  const MimeTypes& types() const { return types_; }
 
 private:
   explicit FileService(const config::StorageConfig& config);

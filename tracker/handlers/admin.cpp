@@ -5,6 +5,7 @@
 #include "tracker/cluster/may_stop.h"
 #include "tracker/handlers/commands.h"
 #include "tracker/handlers/key_verbs.h"
+#include "tracker/handlers/namespace_service.h"
 
 #include <nlohmann/json.hpp>
 
@@ -219,6 +220,21 @@ Task<Result<Reply>> change(Tracker& tracker, const Session& session, const Body&
   co_return reply_of(ok);
 }
 
+// Reads all tables of the namespace, in the background of everything else.
+Task<Result<Reply>> check_namespace(Tracker& tracker) {
+  NamespaceService* service = tracker.namespace_service();
+  if (service == nullptr)
+    co_return error_reply(Error{Errc::unavailable,
+                                "the namespace is at " + tracker.config().metadata_holder->text()});
+  const auto report = co_await service->check();
+  if (!report) co_return error_reply(report.error());
+  co_return reply_of({{"inodes", report->inodes},
+                      {"entries", report->entries},
+                      {"extents", report->extents},
+                      {"stored_files", report->references},
+                      {"faults", report->faults}});
+}
+
 } // namespace
 
 Task<Result<Reply>> admin(Tracker& tracker, Session& session, Body& body) {
@@ -232,6 +248,7 @@ Task<Result<Reply>> admin(Tracker& tracker, Session& session, Body& body) {
     const std::string text = status_json(tracker, &session);
     co_return Reply(wire::to_bytes(text));
   }
+  if (*verb == "namespace.check") co_return co_await check_namespace(tracker);
   if (*verb == "node.alias.ls") co_return reply_of(list_aliases(tracker.cluster()));
   if (*verb == "key.ls")
     co_return reply_of(list_keys(tracker.cluster().facts(), tracker.now().unix_s));

@@ -15,6 +15,12 @@ Task<Result<Reply>> join(Tracker& tracker, Session& session, Body& body);
 Task<Result<Reply>> heartbeat(Tracker& tracker, Session& session, Body& body);
 // native 164.
 Task<Result<Reply>> cluster_view(Tracker& tracker, Session& session, Body& body);
+// native 200: from here on the connection speaks the namespace protocol (namespace_link.h). Errors:
+// denied, not_found (no such export), unavailable.
+Task<Result<Reply>> attach_namespace(Tracker& tracker, Session& session, Body& body);
+// native 201: one question about the namespace without a session, as nobody. Errors: unavailable,
+// invalid_argument.
+Task<Result<Reply>> ask_namespace(Tracker& tracker, Session& session, Body& body);
 // native 161: JSON to JSON; what a verb refuses is told in the JSON, with status 0.
 Task<Result<Reply>> admin(Tracker& tracker, Session& session, Body& body);
 

@@ -1,5 +1,5 @@
 // The table of commands: which function, who may send it, how long its body may be.
-#include "common/wire/native.h"
+#include "common/wire/namespace.h"
 #include "tracker/handlers/commands.h"
 #include "tracker/handlers/queries.h"
 
@@ -73,6 +73,8 @@ HandlerTable<Tracker> make_table() {
   on(NativeCommand::admin, counted<admin>, Access::admin, kNativeBodyMax);
   on(NativeCommand::join, counted<join>, Access::peer, kNativeBodyMax);
   on(NativeCommand::heartbeat, counted<heartbeat>, Access::peer, kNativeBodyMax);
+  on(wire::kNsAskOnce, counted<ask_namespace>, Access::client, kNativeBodyMax, auth::kRead);
+  on(wire::kNsAttach, counted<attach_namespace>, Access::client, kNativeBodyMax, auth::kRead);
   on(NativeCommand::cluster_view, counted<cluster_view>, Access::client, kNativeBodyMax);
   return table;
 }

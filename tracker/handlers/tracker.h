@@ -25,6 +25,8 @@
 
 namespace cairn::tracker {
 
+class NamespaceService;
+
 // One connection on the frame port, besides what its Session says.
 struct Link {
   std::uint64_t number = 0; // never used again
@@ -81,6 +83,10 @@ public:
   // True when the holder has answered lately; always at the holder itself.
   bool holder_reachable() const;
 
+  // The namespace, nullptr at a tracker that does not hold it. It outlives the tracker's sessions.
+  NamespaceService* namespace_service() const { return namespace_; }
+  void set_namespace(NamespaceService* service) { namespace_ = service; }
+
   // --- connections ---
 
   // What decides who is a node or administrator.
@@ -114,6 +120,7 @@ private:
   const config::TrackerConfig& config_;
   std::string uuid_;
   ReplicatedLog* log_;
+  NamespaceService* namespace_ = nullptr;
   const ConnectionGauge& connections_;
   std::shared_ptr<auth::ClusterSecret> secret_;
   auth::KeyRing keys_;

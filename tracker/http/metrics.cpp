@@ -1,5 +1,6 @@
 // /metrics of the tracker. Labels are groups, nodes, store paths and commands: all bounded.
 #include "common/base/metrics_text.h"
+#include "tracker/handlers/namespace_service.h"
 #include "tracker/http/http.h"
 
 #include <array>
@@ -125,12 +126,66 @@ void node_families(MetricsText& out, const ClusterState& cluster) {
               [](const wire::PeerSync& sync) { return sync.backlog_bytes; });
 }
 
+void namespace_families(MetricsText& out, const NamespaceService& service) {
+  const auto& counters = service.counters();
+  out.family("cairn_ns_requests_total", "counter", "Namespace requests by operation number.");
+  for (std::size_t i = 0; i < counters.requests.size(); ++i) {
+    if (counters.requests[i] == 0) continue;
+    const std::string operation = std::to_string(i);
+    out.sample(counters.requests[i], {{"op", operation}});
+  }
+  out.family("cairn_ns_request_errors_total", "counter",
+             "Namespace requests answered with an errno, by operation number.");
+  for (std::size_t i = 0; i < counters.requests.size(); ++i) {
+    if (counters.requests[i] == 0) continue;
+    const std::string operation = std::to_string(i);
+    out.sample(counters.errors[i], {{"op", operation}});
+  }
+  const auto& writer = service.writer();
+  out.family("cairn_ns_position", "gauge", "Changes of the namespace so far.");
+  out.sample(writer.position());
+  out.family("cairn_ns_batches_total", "counter", "Batches logged; each is one synced write.");
+  out.sample(writer.counters().batches);
+  out.family("cairn_ns_queue", "gauge", "Changes that wait for the writer.");
+  out.sample(std::uint64_t{writer.queued()});
+  out.family("cairn_ns_sessions", "gauge", "Sessions, connected or within their lease.");
+  out.sample(std::uint64_t{service.sessions()});
+  out.family("cairn_ns_sessions_expired_total", "counter", "Sessions that fell silent.");
+  out.sample(counters.expired);
+  out.family("cairn_ns_events_total", "counter", "Events pushed to caches.");
+  out.sample(counters.events);
+  out.family("cairn_ns_lock_waits", "gauge", "Lock requests that wait.");
+  out.sample(std::uint64_t{service.locks_waiting()});
+  out.family("cairn_ns_orphans", "gauge", "Inodes without a name that are open.");
+  out.sample(service.orphans());
+  out.family("cairn_ns_deleted_files_total", "counter",
+             "Stored files deleted after their grace time.");
+  out.sample(counters.deleted_files);
+  out.family("cairn_ns_delete_errors_total", "counter", "Deletions to be tried again.");
+  out.sample(counters.delete_errors);
+  const auto per_export = [&](std::string_view name, std::string_view help, auto value) {
+    out.family(name, "gauge", help);
+    for (const wire::NsExport& one : service.exports())
+      out.sample(value(one), {{"export", one.name}});
+  };
+  per_export("cairn_export_bytes", "Bytes an export uses.",
+             [](const wire::NsExport& one) { return one.used_bytes; });
+  per_export("cairn_export_inodes", "Files and directories of an export.",
+             [](const wire::NsExport& one) { return one.used_inodes; });
+  per_export("cairn_export_quota_bytes", "Most bytes of an export, 0: no limit.",
+             [](const wire::NsExport& one) { return one.quota_bytes; });
+  per_export("cairn_export_quota_inodes", "Most files and directories, 0: no limit.",
+             [](const wire::NsExport& one) { return one.quota_inodes; });
+}
+
 } // namespace
 
 std::string metrics_text(Tracker& tracker) {
   MetricsText out;
   tracker_families(out, tracker);
   node_families(out, tracker.cluster());
+  if (const NamespaceService* service = tracker.namespace_service())
+    namespace_families(out, *service);
   out.family("cairn_alarms", "gauge", "What needs attention, by kind.");
   std::map<std::string, std::uint64_t> kinds;
   for (const Alarm& alarm : alarms(tracker)) ++kinds[alarm.code];

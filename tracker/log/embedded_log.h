@@ -16,7 +16,7 @@ namespace cairn::tracker {
 class EmbeddedLog final : public ReplicatedLog {
 public:
   // A batch larger than this is refused (too_large).
-  static constexpr std::size_t kBatchBytesMax = 4 * 1024 * 1024;
+  static constexpr std::size_t kBatchBytesMax = 32 * 1024 * 1024;
 
   // `disk` outlives the log. One thread of it is enough: writes are in order anyway.
   explicit EmbeddedLog(DiskPool& disk) : disk_(disk) {}

@@ -8,6 +8,8 @@
 #include <leveldb/filter_policy.h>
 #include <leveldb/write_batch.h>
 
+#include <xxhash.h>
+
 namespace cairn::tracker {
 
 namespace {
@@ -21,9 +23,10 @@ constexpr std::size_t kCacheBytes = std::size_t{32} << 20;
 struct AppliedRow {
   std::uint64_t index = 0;
   std::uint64_t epoch = 0;
+  std::uint64_t hash = 0;
   static constexpr auto fields() {
     using M = AppliedRow;
-    return std::tuple{wire::integer(&M::index), wire::integer(&M::epoch)};
+    return std::tuple{wire::integer(&M::index), wire::integer(&M::epoch), wire::integer(&M::hash)};
   }
 };
 
@@ -41,7 +44,26 @@ Error failed(std::string_view what, const leveldb::Status& status) {
   return Error{code, std::string(what) + ": " + status.ToString()};
 }
 
+leveldb::ReadOptions reading(const leveldb::Snapshot* snapshot) {
+  leveldb::ReadOptions options;
+  // A damaged block is an error here and never a wrong answer.
+  options.verify_checksums = true;
+  options.snapshot = snapshot;
+  return options;
+}
+
 } // namespace
+
+std::uint64_t chain_hash(std::uint64_t before, wire::View batch) {
+  return XXH3_64bits_withSeed(batch.data(), batch.size(), before);
+}
+
+MetaStore::Snapshot::Snapshot(const MetaStore& store)
+    : store_(store), at_(store.db_->GetSnapshot()) {}
+
+MetaStore::Snapshot::~Snapshot() {
+  store_.db_->ReleaseSnapshot(at_);
+}
 
 MetaStore::MetaStore()
     : filter_(leveldb::NewBloomFilterPolicy(kBloomBitsPerKey)),
@@ -82,6 +104,7 @@ Result<std::unique_ptr<MetaStore>> MetaStore::open(const std::filesystem::path& 
   if (applied) {
     CAIRN_TRY(row, wire::decode_lenient<AppliedRow>(wire::as_view(*applied)));
     store->applied_ = LogPos{row.epoch, row.index};
+    store->hash_ = row.hash;
   }
   return store;
 }
@@ -89,6 +112,7 @@ Result<std::unique_ptr<MetaStore>> MetaStore::open(const std::filesystem::path& 
 Status MetaStore::apply(std::span<const LogEntry> entries, bool sync) {
   leveldb::WriteBatch rows;
   LogPos last = applied_;
+  std::uint64_t hash = hash_;
   for (const auto& entry : entries) {
     if (entry.position.index <= last.index) continue;
     CAIRN_TRY(batch, wire::decode_lenient<wire::MutationBatch>(entry.batch));
@@ -101,11 +125,13 @@ Status MetaStore::apply(std::span<const LogEntry> entries, bool sync) {
         rows.Delete(mutation.key);
     }
     last = entry.position;
+    hash = chain_hash(hash, entry.batch);
   }
   if (last == applied_) return {};
   AppliedRow row;
   row.index = last.index;
   row.epoch = last.epoch;
+  row.hash = hash;
   const wire::Bytes value = wire::encode(row);
   rows.Put(slice(kAppliedKey), slice(wire::as_text(value)));
   leveldb::WriteOptions options;
@@ -113,12 +139,14 @@ Status MetaStore::apply(std::span<const LogEntry> entries, bool sync) {
   if (const auto written = db_->Write(options, &rows); !written.ok())
     return failed("metadata store", written);
   applied_ = last;
+  hash_ = hash;
   return {};
 }
 
-Result<std::string> MetaStore::get(std::string_view key) const {
+Result<std::string> MetaStore::get(std::string_view key, const Snapshot* snapshot) const {
   std::string value;
-  const auto found = db_->Get(leveldb::ReadOptions(), slice(key), &value);
+  const auto found =
+      db_->Get(reading(snapshot == nullptr ? nullptr : snapshot->at_), slice(key), &value);
   if (!found.ok()) return failed("metadata store", found);
   return value;
 }
@@ -126,9 +154,22 @@ Result<std::string> MetaStore::get(std::string_view key) const {
 Status MetaStore::scan(
     std::string_view prefix,
     const std::function<Status(std::string_view key, std::string_view value)>& row) const {
-  const std::unique_ptr<leveldb::Iterator> it(db_->NewIterator(leveldb::ReadOptions()));
+  const std::unique_ptr<leveldb::Iterator> it(db_->NewIterator(reading(nullptr)));
   for (it->Seek(slice(prefix)); it->Valid() && it->key().starts_with(slice(prefix)); it->Next())
     CAIRN_RETURN_IF_ERROR(row(view(it->key()), view(it->value())));
+  if (!it->status().ok()) return failed("metadata store", it->status());
+  return {};
+}
+
+Status MetaStore::walk(std::string_view prefix, std::string_view from,
+                       const std::function<bool(std::string_view key, std::string_view value)>& row,
+                       const Snapshot* snapshot) const {
+  const std::unique_ptr<leveldb::Iterator> it(
+      db_->NewIterator(reading(snapshot == nullptr ? nullptr : snapshot->at_)));
+  it->Seek(slice(from < prefix ? prefix : from));
+  for (; it->Valid() && it->key().starts_with(slice(prefix)); it->Next()) {
+    if (!row(view(it->key()), view(it->value()))) return {};
+  }
   if (!it->status().ok()) return failed("metadata store", it->status());
   return {};
 }

@@ -13,12 +13,13 @@ namespace leveldb {
 class DB;
 class FilterPolicy;
 class Cache;
+class Snapshot;
 } // namespace leveldb
 
 namespace cairn::tracker {
 
-// Table 'M' is the store's own: "Mapplied" (LogPos of the last entry, written with its mutations)
-// and "Mfmt" (version of the whole format).
+// Table 'M' is the store's own: "Mapplied" (LogPos of the last entry and the hash up to it, written
+// with its mutations) and "Mfmt" (version of the whole format).
 class MetaStore final : public LogApplier {
 public:
   // Opens the store in `directory`, made if it is missing. Errors: busy (another process has it),
@@ -28,9 +29,30 @@ public:
 
   LogPos applied() const override { return applied_; }
   Status apply(std::span<const LogEntry> entries, bool sync) override;
+  std::uint64_t hash() const override { return hash_; }
+
+  // What was in the store at one moment, while more is applied. Ends before the store does. Any
+  // thread.
+  class Snapshot {
+  public:
+    explicit Snapshot(const MetaStore& store);
+    ~Snapshot();
+    Snapshot(const Snapshot&) = delete;
+    Snapshot& operator=(const Snapshot&) = delete;
+
+  private:
+    friend class MetaStore;
+    const MetaStore& store_;
+    const leveldb::Snapshot* at_;
+  };
 
   // One value. Errors: not_found, io_error.
-  Result<std::string> get(std::string_view key) const;
+  Result<std::string> get(std::string_view key, const Snapshot* snapshot = nullptr) const;
+  // Calls `row` for each key that begins with `prefix` and is not below `from`, in order, until it
+  // answers false. Errors: io_error, corrupt.
+  Status walk(std::string_view prefix, std::string_view from,
+              const std::function<bool(std::string_view key, std::string_view value)>& row,
+              const Snapshot* snapshot = nullptr) const;
   // Calls `row` for each key that begins with `prefix`, in order, until it answers an Error, which
   // is passed on.
   Status scan(std::string_view prefix,
@@ -43,6 +65,7 @@ private:
   std::unique_ptr<leveldb::Cache> cache_;
   std::unique_ptr<leveldb::DB> db_; // after what it uses
   LogPos applied_;
+  std::uint64_t hash_ = 0;
 };
 
 } // namespace cairn::tracker

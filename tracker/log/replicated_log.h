@@ -55,7 +55,13 @@ public:
   // stable storage before it returns (the embedded engine: then this is the log). Errors: corrupt
   // (a batch that does not decode), io_error; nothing was applied then, as far as is known.
   virtual Status apply(std::span<const LogEntry> entries, bool sync) = 0;
+  // A hash over all batches up to applied(), in order: replicas that differ at the same position
+  // have diverged, which an engine takes for a failure. 0: not kept.
+  virtual std::uint64_t hash() const { return 0; }
 };
+
+// The next hash().
+std::uint64_t chain_hash(std::uint64_t before, wire::View batch);
 
 struct LogStatus {
   std::string engine; // "embedded"

@@ -1,0 +1,166 @@
+// The namespace as a tracker serves it: sessions with their leases, opens, locks and watches around
+// the writer, and what has to be done from time to time. One connection is in namespace_link.h; the
+// rules of operations are in tracker/namespace. Everything on the tracker's I/O thread.
+#pragma once
+
+#include "common/config/host_list.h"
+#include "common/net/frame_client.h"
+#include "tracker/cluster/cluster_state.h"
+#include "tracker/handlers/namespace_writer.h"
+#include "tracker/namespace/check.h"
+#include "tracker/namespace/locks.h"
+#include "tracker/namespace/open_files.h"
+#include "tracker/namespace/watch.h"
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+
+namespace cairn::tracker {
+
+class NamespaceLink;
+
+// Somebody who works on the namespace; outlives connections.
+struct NamespaceSession {
+  std::uint64_t number = 0;
+  std::uint64_t token = 0;
+  wire::NsSessionKind kind = wire::NsSessionKind::reader;
+  std::string export_name;
+  std::uint64_t root = 0; // inode of the export; 0: all
+  std::string label;
+  std::string address;
+  bool trusted_kernel = false;
+  bool read_only = false;
+  bool reclaim = false; // it has not told its opens and locks since the tracker started
+  std::chrono::steady_clock::time_point seen;
+  NamespaceLink* link = nullptr; // its connection, while it has one
+};
+
+class NamespaceService {
+public:
+  // A session that is silent for so long must think it is over; kLeaseSlack later it is.
+  static constexpr std::chrono::milliseconds kLease{15'000};
+  static constexpr std::chrono::milliseconds kLeaseSlack{5'000};
+
+  struct Counters {
+    std::array<std::uint64_t, 256> requests{}; // by operation
+    std::array<std::uint64_t, 256> errors{};
+    std::uint64_t events = 0; // pushed
+    std::uint64_t expired = 0;
+    std::uint64_t deleted_files = 0; // stored files whose grace time was over
+    std::uint64_t delete_errors = 0;
+  };
+
+  // `pool` is where the store is read; `credentials` are proved to storage nodes. All references
+  // outlive the service.
+  NamespaceService(asio::any_io_executor executor, ReplicatedLog& log, const StoreViews& store,
+                   DiskPool& pool, const ClusterState& cluster, Credentials credentials,
+                   NamespacePolicy policy);
+  ~NamespaceService();
+
+  // Reads sessions and orphans. Errors: io_error, corrupt.
+  Task<Status> start();
+  // Runs until stop(): leases, orphans, trash, deferred deletion.
+  Task<void> watch();
+  void stop();
+  bool stopping() const { return stopping_; }
+
+  NamespaceWriter& writer() { return writer_; }
+  const NamespaceWriter& writer() const { return writer_; }
+  const Counters& counters() const { return counters_; }
+  Counters& counters() { return counters_; }
+  std::size_t sessions() const { return sessions_.size(); }
+  std::size_t locks_waiting() const { return locks_.waiting(); }
+  std::uint64_t orphans() const { return orphans_.size(); }
+  const ClusterState& cluster() const { return cluster_; }
+  const asio::any_io_executor& executor() const { return executor_; }
+  // Exports and their usage, as of the last second.
+  const std::vector<wire::NsExport>& exports() const { return exports_; }
+  // Compares all tables with each other.
+  Task<Result<CheckReport>> check();
+
+  // --- sessions ---
+
+  // What a connection has proved about whoever is behind it.
+  struct Proved {
+    bool admin = false;     // the cluster's secret, or a key that may administer
+    bool read_only = false; // a key that may not write
+  };
+  // What an attach asks for, from `link`. Errors: denied, not_found (no such export), unavailable.
+  Task<Result<wire::NsAttachReply>> attach(wire::NsAttach request, NamespaceLink& link,
+                                           Proved proved);
+  NamespaceSession* find(std::uint64_t number);
+  // The connection has gone; the session stays until its lease ends.
+  void detached(NamespaceLink& link);
+  // The session is over: durable, then forgotten.
+  Task<Status> end(std::uint64_t number);
+  // Who a request of `session` stands for.
+  Result<Caller> caller(const NamespaceSession& session, const wire::NsHead& head) const;
+  wire::NsSessionsReply describe_sessions() const;
+
+  // --- operations that are not rows ---
+
+  Task<Outcome> open(NamespaceSession& session, Caller caller, wire::NsOpen request);
+  Outcome close(NamespaceSession& session, wire::NsClose request);
+  // Answers when the lock is granted, refused or cancelled. `request` names it for cancel().
+  Task<Outcome> lock(NamespaceSession& session, Caller caller, wire::NsLock request,
+                     std::uint64_t request_number);
+  Task<Outcome> getlock(NamespaceSession& session, Caller caller, wire::NsLock request);
+  void cancel(const NamespaceSession& session, std::uint64_t request_number);
+  Task<Outcome> reclaim(NamespaceSession& session, Caller caller, wire::NsReclaim request);
+  // Adds to statfs of an export without quota what the cluster has.
+  void fill_statfs(wire::NsStatfsReply& reply) const;
+  // The session caches `ino` from an answer of `position`.
+  void watch(NamespaceSession& session, std::uint64_t ino, std::uint64_t position);
+  void unwatch(NamespaceSession& session, const wire::NsUnwatch& request);
+
+private:
+  struct WaitingLock {
+    explicit WaitingLock(const asio::any_io_executor& executor) : done(executor) {}
+    std::uint64_t session = 0;
+    std::uint64_t request = 0;
+    bool granted = false;
+    bool finished = false;
+    asio::steady_timer done;
+  };
+
+  void committed(const std::vector<Published>& events, const std::vector<std::uint64_t>& orphans);
+  void tell(const Watches::Told& told);
+  void wake_locks();
+  void reap_later(std::uint64_t ino);
+  Task<void> reap(std::uint64_t ino);
+  Task<void> expire();
+  Task<void> empty_trash();
+  Task<void> refresh_exports();
+  Task<void> delete_due();
+  Task<bool> delete_stored(std::string id);
+  Task<Result<wire::NsExport>> find_export(std::string name);
+
+  asio::any_io_executor executor_;
+  ReplicatedLog& log_;
+  const StoreViews& store_;
+  DiskPool& pool_;
+  const ClusterState& cluster_;
+  OpenTable opens_;
+  LockTable locks_;
+  Watches watches_;
+  NamespaceWriter writer_;
+  Counters counters_;
+  std::map<std::uint64_t, std::unique_ptr<NamespaceSession>> sessions_;
+  std::uint64_t next_reader_;
+  std::map<std::uint64_t, std::shared_ptr<WaitingLock>> waiting_; // by ticket
+  std::uint64_t next_ticket_ = 1;
+  std::set<std::uint64_t> orphans_;
+  std::chrono::steady_clock::time_point grace_until_;
+  bool grace_ = true;
+  std::vector<wire::NsExport> exports_;
+  ClientPool storages_; // for deferred deletion
+  bool stopping_ = false;
+};
+
+} // namespace cairn::tracker
