@@ -7,7 +7,9 @@
 #include "storage/handlers/context.h"
 #include "storage/handlers/http_files.h"
 #include "storage/http/file_service.h"
+#include "storage/scrub/integrity.h"
 #include "storage/status.h"
+#include "storage/store/path_marks.h"
 #include "storage/sync/sync_service.h"
 #include "storage/tracker_link/tracker_link.h"
 
@@ -25,6 +27,13 @@ constexpr std::chrono::seconds kSyncDrainMax{10};
 constexpr std::chrono::milliseconds kDrainPoll{10};
 constexpr std::chrono::seconds kReconnectMax{3};
 constexpr std::chrono::milliseconds kUsageInterval{1000};
+constexpr std::chrono::seconds kPresenceInterval{10};
+
+std::uint64_t unix_seconds() {
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
+                                        std::chrono::system_clock::now().time_since_epoch())
+                                        .count());
+}
 
 // Whether the state of this node can be kept there. Leaves nothing behind.
 Status check_base_path(const std::filesystem::path& base) {
@@ -69,6 +78,9 @@ struct StorageServer::Parts {
   void accept_http(tcp::socket socket);
   Status accept_hello(const Session& session, const wire::Hello& hello) const;
   Task<void> watch_disks();
+  Task<void> note_presence();
+  bool was_away_too_long() const;
+  Status begin_serving();
 
   config::StorageConfig config;
   DataLock lock;
@@ -80,6 +92,7 @@ struct StorageServer::Parts {
   std::unique_ptr<Binlog> binlog;
   std::unique_ptr<Peers> peers;
   std::unique_ptr<SyncService> sync;
+  std::unique_ptr<Integrity> integrity;
   std::vector<std::unique_ptr<Remote>> remotes; // one per I/O thread
   std::unique_ptr<Context> context;
   std::unique_ptr<StoreFiles> files;
@@ -96,6 +109,7 @@ struct StorageServer::Parts {
   Listener frame_listener;
   Listener http_listener;
   bool started = false;
+  std::atomic<bool> is_serving{false};
 };
 
 void StorageServer::Parts::accept_frames(tcp::socket socket) {
@@ -147,6 +161,35 @@ Task<void> StorageServer::Parts::watch_disks() {
   }
 }
 
+// Whether the node was a member once and has not been one for longer than deletes are remembered.
+bool StorageServer::Parts::was_away_too_long() const {
+  const std::uint64_t seen = LastSeen(config.base_path).read();
+  const auto retention = static_cast<std::uint64_t>(config.tombstone_retention.count());
+  const bool is_so = seen != 0 && unix_seconds() > seen + retention;
+  if (is_so)
+    spdlog::warn(
+        "away for {} s, longer than deletes are remembered: files that no member has any "
+        "more are moved to data/.returned/ first",
+        unix_seconds() - seen);
+  return is_so;
+}
+
+// Keeps the time when this node was last a running member.
+Task<void> StorageServer::Parts::note_presence() {
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  const LastSeen last_seen(config.base_path);
+  for (;;) {
+    // Not before the check after an absence is done: serving says so.
+    if (is_serving && link->joined()) {
+      if (auto written = last_seen.write(unix_seconds()); !written)
+        spdlog::warn("time of presence is not kept: {}", written.error().text());
+    }
+    timer.expires_after(kPresenceInterval);
+    auto [error] = co_await timer.async_wait(as_result);
+    if (error) co_return;
+  }
+}
+
 StorageServer::StorageServer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 StorageServer::~StorageServer() {
@@ -171,6 +214,7 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   if (p.config.http_port != 0)
     CAIRN_RETURN_IF_ERROR(p.http_listener.listen(p.config.http_bind_addr, p.config.http_port));
 
+  CAIRN_TRY(changed, changed_paths(p.config));
   CAIRN_TRY(uuid, node_uuid(p.config.base_path));
   p.uuid = std::move(uuid);
   CAIRN_TRY(store, Store::open(p.config));
@@ -186,6 +230,20 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   p.peers = std::make_unique<Peers>(p.uuid, p.config.group_name);
   CAIRN_TRY(sync, SyncService::open(p.config, p.uuid, *p.store, *p.binlog, *p.peers));
   p.sync = std::move(sync);
+  if (!changed.empty()) {
+    for (const std::uint8_t index : changed)
+      spdlog::warn("store path was replaced, its files come from the peers path={}",
+                   p.config.store_paths[index].path.string());
+    CAIRN_RETURN_IF_ERROR(p.sync->begin_anew(changed));
+  }
+  CAIRN_RETURN_IF_ERROR(mark_paths(p.config));
+
+  wire::Hello introduction;
+  introduction.role = wire::Role::storage;
+  introduction.uuid = p.uuid;
+  introduction.group = p.config.group_name;
+  p.integrity = std::make_unique<Integrity>(p.config, std::move(introduction), *p.store, *p.binlog,
+                                            p.sync->catalogue(), *p.peers);
 
   p.context.reset(new Context{
       .config = p.config,
@@ -197,9 +255,14 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
       .remote = []() -> Remote& { return *remote_of_this_thread; },
       .accept_hello = [&p](const Session& s, const wire::Hello& h) { return p.accept_hello(s, h); },
       .status_json = [&p] { return p.status->json(); },
+      .seen_elsewhere =
+          [&p](const RemoteName& name) {
+            p.integrity->repairer().submit(name, Repairer::Cause::seen_elsewhere, "");
+          },
+      .repair = [&p](RemoteName name) { return p.integrity->repair(std::move(name)); },
   });
   p.files = std::make_unique<StoreFiles>(*p.context);
-  p.status = std::make_unique<NodeStatus>(*p.context, p.frame_gauge, p.http_gauge);
+  p.status = std::make_unique<NodeStatus>(*p.context, *p.integrity, p.frame_gauge, p.http_gauge);
   AdminCallbacks admin;
   admin.failing_checks = [&p] { return p.status->failing_checks(); };
   admin.metrics = [&p](MetricsText& out) -> Task<void> {
@@ -237,7 +300,6 @@ Status StorageServer::start() {
     CAIRN_TRY(logged, p.store->recover_after_crash());
     if (logged > 0) CAIRN_RETURN_IF_ERROR(p.binlog->commit_blocking(p.binlog->end_seq()));
   }
-  CAIRN_RETURN_IF_ERROR(p.sync->start());
 
   wire::Hello hello;
   hello.role = wire::Role::storage;
@@ -249,10 +311,30 @@ Status StorageServer::start() {
     asio::post(p.io.at(i), [remote = p.remotes.back().get()] { remote_of_this_thread = remote; });
   }
   spawn(p.background.at(0).get_executor(), p.watch_disks(), "storage.disks");
+  spawn(p.background.at(0).get_executor(), p.note_presence(), "storage.presence");
   p.io.start();
   p.background.start();
+  if (p.was_away_too_long()) {
+    // Deletes may have been forgotten by now: nothing is served or sent before that is known.
+    p.sync->start_catalogue();
+    p.integrity->start_with_return_check(p.sync->acked_by_any(), [&p] {
+      if (auto served = p.begin_serving(); !served)
+        spdlog::error("cannot serve: {}", served.error().text());
+    });
+    return Status();
+  }
+  CAIRN_RETURN_IF_ERROR(p.begin_serving());
+  p.integrity->start();
+  return Status();
+}
+
+// Sends to peers and takes requests, from now on.
+Status StorageServer::Parts::begin_serving() {
+  Parts& p = *this;
+  CAIRN_RETURN_IF_ERROR(p.sync->start());
   p.frame_listener.start();
   if (p.config.http_port != 0) p.http_listener.start();
+  p.is_serving = true;
   spdlog::info("serving group={} port={} http_port={} paths={} durability={}", p.config.group_name,
                p.config.port, p.config.http_port, p.store->path_count(),
                p.config.durability == config::Durability::durable ? "durable" : "relaxed");
@@ -286,6 +368,7 @@ void StorageServer::stop() {
   until = std::chrono::steady_clock::now() + kDrainMax;
   while (p.busy > 0 && std::chrono::steady_clock::now() < until)
     std::this_thread::sleep_for(kDrainPoll);
+  p.integrity->stop();
   p.sync->stop();
   p.link->stop();
   p.io.stop();

@@ -3,6 +3,7 @@
 
 #include "common/config/storage_config.h"
 #include "common/net/session.h"
+#include "common/wire/integrity.h"
 #include "storage/binlog/binlog.h"
 #include "storage/peers/peers.h"
 #include "storage/peers/remote.h"
@@ -87,6 +88,12 @@ struct Context {
   std::function<Status(const Session&, const wire::Hello&)> accept_hello;
   // What `admin` verbs answer (JSON), see status.cpp.
   std::function<std::string()> status_json;
+  // A reader was served by another node although the file should be here, perhaps: to be looked at.
+  // Must only post. May be empty.
+  std::function<void(const RemoteName&)> seen_elsewhere;
+  // Compares this node's copy with those of the others and repairs it. Any I/O thread. May be
+  // empty.
+  std::function<Task<Result<wire::RepairReply>>(RemoteName)> repair;
 
   Counters counters{};
   BodyBudget bodies{64 << 20};
@@ -123,6 +130,9 @@ bool belongs_elsewhere(Context& context, const Session& session, const RemoteNam
 // Sends the request on to the owner: `front` is what was taken of the body.
 Task<Result<Reply>> forward_to_owner(Context& context, const RemoteName& name, Body& body,
                                      wire::Bytes front);
+// Metadata text as it is on this node's disk. Errors: not_found (no file, or it has none), corrupt
+// (damaged, or gone although the catalogue lists them: they are being repaired).
+Task<Result<std::string>> metadata_here(Context& context, const RemoteName& name);
 // Waits until a change is durable; answers the change.
 Task<Result<Change>> committed(Context& context, Result<Change> change);
 // "group + remote name", the reply of everything that makes a file.

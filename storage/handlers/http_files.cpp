@@ -15,13 +15,20 @@ Task<Status> pass_through(Context& context, RemoteName name,
   if (offset == 0 && *whole && (*whole)->length == length) {
     RemoteFile file = *std::move(*whole);
     whole->reset();
-    co_return co_await file.stream_to(to);
+    co_return co_await pass_on(context, to, std::move(name), std::move(file), 0);
   }
   whole->reset();
   if (length == 0) co_return Status();
   CAIRN_CO_TRY(part, co_await context.remote().open(name, offset, length));
   if (part.length != length) co_return Error{Errc::io_error, "the file changed while it was sent"};
-  co_return co_await part.stream_to(to);
+  co_return co_await pass_on(context, to, std::move(name), std::move(part), offset);
+}
+
+// Keeps the file open while it is sent.
+Task<Status> send_kept(Context& context, RemoteName name, std::shared_ptr<const OpenedFile> opened,
+                       Connection& to, std::uint64_t offset, std::uint64_t length) {
+  co_return co_await send_verified(context, to, std::move(name), *opened, offset, length,
+                                   /*only_here=*/false);
 }
 
 } // namespace
@@ -40,6 +47,16 @@ Task<Result<OpenFile>> StoreFiles::open(const RemoteName& name) {
   if (located.here) {
     file.size = located.here->size;
     file.mtime = located.here->mtime;
+    if (!is_verified(context_, *located.here, 0, file.size)) {
+      // A large one of which not all is known to be right: pieces are verified as they go out.
+      auto opened = std::make_shared<const OpenedFile>(*std::move(located.here));
+      file.remote = [this, name, opened](Connection& to, std::uint64_t offset,
+                                         std::uint64_t length) -> Task<Status> {
+        return send_kept(context_, name, opened, to, offset, length);
+      };
+      counted.succeed();
+      co_return file;
+    }
     file.fd = std::shared_ptr<const int>(new int(located.here->file.release()), [](const int* fd) {
       ::close(*fd);
       delete fd;

@@ -41,9 +41,8 @@ File::~File() {
 }
 
 Status StagedFile::write(wire::View bytes) {
-  CAIRN_RETURN_IF_ERROR(write_all(file_.get(), bytes, size_));
-  crc32_ = cairn::crc32(crc32_, bytes);
-  size_ += bytes.size();
+  CAIRN_RETURN_IF_ERROR(write_all(file_.get(), bytes, sums_.size()));
+  sums_.append(bytes);
   return Status();
 }
 
@@ -170,6 +169,13 @@ Result<Change> Store::create(const NewFile& file, std::uint8_t store_path, wire:
     // The second may have turned since the name was made; every copy has the time of the name.
     const timespec times[2] = {{static_cast<time_t>(time), 0}, {static_cast<time_t>(time), 0}};
     ::futimens(out.get(), times);
+    // The checksum of a small normal file is in its name.
+    if (file.appender || content.size() > FileSums::kBlockSizeMin) {
+      FileSums sums;
+      sums.append(content);
+      save_sums(true_name, path, out.get(), sums);
+    }
+    note_written(out.get());
     return log_new(path, std::move(name), content.size(), crc, time);
   }
   return Error{Errc::busy, "no free name in " + path.root.string()};
@@ -190,11 +196,14 @@ Result<Change> Store::publish(const NewFile& file, StagedFile staged) {
   for (int attempt = 0; attempt < kNameAttempts; ++attempt) {
     std::string name = new_name(staged.store_path(), directory, kind, staged.size(), staged.crc32(),
                                 time, file.extension);
+    if (file.appender || staged.size() > FileSums::kBlockSizeMin)
+      save_sums(std::string_view(name).substr(4), path, staged.fd(), staged.sums());
     const Status linked = link_under(path, staged.fd(), name.substr(4));
     if (linked.code() == Errc::exists) continue;
     CAIRN_RETURN_IF_ERROR(linked);
     const timespec times[2] = {{static_cast<time_t>(time), 0}, {static_cast<time_t>(time), 0}};
     ::futimens(staged.fd(), times);
+    note_written(staged.fd());
     return log_new(path, std::move(name), staged.size(), staged.crc32(), time);
   }
   return Error{Errc::busy, "no free name in " + path.root.string()};
@@ -230,11 +239,15 @@ Result<Change> Store::put(const RemoteName& name, StagedFile staged, const Origi
   const timespec times[2] = {{static_cast<time_t>(mtime), 0}, {static_cast<time_t>(mtime), 0}};
   ::futimens(staged.fd(), times);
   if (name.kind() == FileKind::slave) ::fsetxattr(staged.fd(), kXattr, &stamp, sizeof stamp, 0);
+  // What a name does not say of its content.
+  if (name.kind() != FileKind::normal || staged.size() > FileSums::kBlockSizeMin)
+    save_sums(true_name, path, staged.fd(), staged.sums());
   if (replace) {
     CAIRN_RETURN_IF_ERROR(replace_under(path, staged.fd(), true_name));
   } else {
     CAIRN_RETURN_IF_ERROR(link_under(path, staged.fd(), true_name));
   }
+  note_written(staged.fd());
   path.files.fetch_add(1, std::memory_order_relaxed);
 
   LogRecord record;
@@ -256,6 +269,8 @@ Result<Change> Store::link(const RemoteName& source, const std::string& extensio
   if (source.fields() && source.fields()->is_appender())
     return Error{Errc::invalid_argument, "a link to an appender file would grow with it"};
   CAIRN_TRY(opened, open_file(source));
+  // The link's name vouches for what is there now.
+  CAIRN_RETURN_IF_ERROR(verify(source, opened, 0, opened.size));
   CAIRN_TRY(crc, content_crc32(source, false));
   const auto time =
       origin.mtime != 0 ? origin.mtime : static_cast<std::uint32_t>(std::time(nullptr));
