@@ -17,12 +17,6 @@ constexpr std::size_t kPieceSize = 256 * 1024;
 constexpr int kOtherGroupTries = 3;
 constexpr std::size_t kHelperThreads = 2;
 
-std::optional<wire::Hello> administrator() {
-  wire::Hello hello;
-  hello.role = wire::Role::admin;
-  return hello;
-}
-
 Endpoint endpoint_of(const Address& address) {
   return Endpoint{address.host, address.port};
 }
@@ -42,8 +36,9 @@ bool has_answer(Connection& connection) {
 
 ClientCore::ClientCore(asio::io_context&, ClientOptions options)
     : options_(std::move(options)),
-      plain_(std::nullopt, options_.connect_timeout),
-      native_(administrator(), options_.connect_timeout),
+      identity_(read_identity(options_)),
+      plain_(identity_.client_hello, identity_.client_credentials, options_.connect_timeout),
+      native_(identity_.admin_hello, identity_.admin_credentials, options_.connect_timeout),
       helpers_("cairn-client", kHelperThreads) {}
 
 Error ClientCore::Exchange::error() && {
@@ -108,6 +103,8 @@ Task<Status> ClientCore::send_source(FrameClient& client, const Request& request
 Task<ClientCore::Exchange> ClientCore::try_exchange(const Address& address, const Request& request,
                                                     Deadline deadline, bool fresh, bool& stale) {
   stale = false;
+  // Without what it was told to prove, a client does not speak at all.
+  if (identity_.failure) co_return Exchange(Reached::answer, *identity_.failure);
   ClientPool& pool = request.native ? native_ : plain_;
   auto lease = co_await pool.acquire(endpoint_of(address), fresh);
   if (!lease) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cairn/types.h"
+#include "client/identity.h"
 #include "client/retry.h"
 #include "client/tracker_replies.h"
 #include "client/transfer.h"
@@ -116,7 +117,8 @@ private:
   void note(const Address& address, Reached reached, Errc code);
 
   ClientOptions options_;
-  ClientPool plain_;  // FastDFS protocol
+  Identity identity_; // before the pools that prove it
+  ClientPool plain_;  // FastDFS protocol; says hello where there is an access key
   ClientPool native_; // after hello
   Health health_;
   DiskPool helpers_; // files and callbacks

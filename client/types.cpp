@@ -50,6 +50,7 @@ Result<ClientOptions> load_client_options(const std::filesystem::path& conf_file
   options.connect_timeout = loaded.config.connect_timeout;
   options.network_timeout = loaded.config.network_timeout;
   options.cluster_secret_file = loaded.config.cluster_secret_file;
+  options.access_key_file = loaded.config.access_key_file;
   return options;
 }
 

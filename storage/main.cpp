@@ -1,4 +1,5 @@
 // cairn-storage CONF: a storage node.
+#include "common/auth/secret.h"
 #include "common/config/storage_config.h"
 #include "common/daemon/daemon.h"
 #include "storage/server.h"
@@ -12,6 +13,9 @@ int main(int argc, char** argv) {
   program.description = "Storage node of Cairn: keeps the files of a group and serves them.";
   program.check = [](const std::filesystem::path& conf) -> Result<std::vector<std::string>> {
     CAIRN_TRY(loaded, config::load_storage_config(conf));
+    CAIRN_RETURN_IF_ERROR(auth::ClusterSecret::open(loaded.config.cluster_secret_file));
+    for (std::string& line : config::server_warnings(loaded.config, conf))
+      loaded.notes.push_back(std::move(line));
     return std::move(loaded.notes);
   };
   program.sample = [] { return config::storage_sample(); };
@@ -19,16 +23,21 @@ int main(int argc, char** argv) {
     CAIRN_TRY(loaded, config::load_storage_config(conf));
     setup_logging(loaded.config.log_level, loaded.config.log_format);
     for (const std::string& note : loaded.notes) spdlog::info("{}", note);
+    for (const std::string& line : config::server_warnings(loaded.config, conf))
+      spdlog::warn("{}", line);
     CAIRN_TRY(server, storage::StorageServer::open(std::move(loaded.config)));
     CAIRN_RETURN_IF_ERROR(server->start());
-    wait_for_stop([&conf] {
+    wait_for_stop([&conf, &server] {
       auto again = config::load_storage_config(conf);
       if (!again) {
         spdlog::error("reload: {}; the running configuration stays", again.error().text());
         return;
       }
       setup_logging(again->config.log_level, again->config.log_format);
-      spdlog::info("reloaded log_level and log_format; other settings need a restart");
+      if (auto secrets = server->reload_secrets(); !secrets)
+        spdlog::error("reload: {}; the former secret stays", secrets.error().text());
+      spdlog::info(
+          "reloaded log_level, log_format and the cluster's secret; other settings need a restart");
     });
     server->stop();
     return Status();

@@ -6,6 +6,7 @@
 #include "common/net/listener.h"
 #include "storage/handlers/context.h"
 #include "storage/handlers/http_files.h"
+#include "storage/handlers/http_upload.h"
 #include "storage/http/file_service.h"
 #include "storage/scrub/integrity.h"
 #include "storage/status.h"
@@ -27,6 +28,7 @@ constexpr std::chrono::seconds kSyncDrainMax{10};
 constexpr std::chrono::milliseconds kDrainPoll{10};
 constexpr std::chrono::seconds kReconnectMax{3};
 constexpr std::chrono::milliseconds kUsageInterval{1000};
+constexpr std::size_t kKeysFileMax = 64 << 20;
 constexpr std::chrono::seconds kPresenceInterval{10};
 
 std::uint64_t unix_seconds() {
@@ -70,13 +72,26 @@ struct StorageServer::Parts {
         io(config.work_thread_count()),
         background(1),
         frame_listener(io, frame_gauge, config.max_connections,
-                       [this](tcp::socket socket) { accept_frames(std::move(socket)); }),
+                       [this](tcp::socket socket) {
+                         accept_frames(std::move(socket), config.fastdfs_clients);
+                       }),
         http_listener(io, http_gauge, config.max_connections,
-                      [this](tcp::socket socket) { accept_http(std::move(socket)); }) {}
+                      [this](tcp::socket socket) { accept_http(std::move(socket)); }) {
+    for (const config::ListenerConfig& one : config.listeners)
+      more_listeners.push_back(
+          std::make_unique<Listener>(io, frame_gauge, config.max_connections,
+                                     [this, mode = one.fastdfs_clients](tcp::socket socket) {
+                                       accept_frames(std::move(socket), mode);
+                                     }));
+  }
 
-  void accept_frames(tcp::socket socket);
+  Status listen();
+  void accept_frames(tcp::socket socket, config::FastdfsClients mode);
   void accept_http(tcp::socket socket);
-  Status accept_hello(const Session& session, const wire::Hello& hello) const;
+  void take_access_keys(const wire::Bytes& sealed);
+  std::filesystem::path access_keys_file() const {
+    return config.base_path / "data" / "access_keys";
+  }
   Task<void> watch_disks();
   Task<void> note_presence();
   bool was_away_too_long() const;
@@ -85,9 +100,12 @@ struct StorageServer::Parts {
   config::StorageConfig config;
   DataLock lock;
   std::string uuid;
+  std::shared_ptr<auth::ClusterSecret> secret;
+  auth::KeyRing keys;
   ConnectionGauge frame_gauge;
   ConnectionGauge http_gauge;
   // After the pools in destruction order: handlers on the I/O threads use the store's pools.
+  std::unique_ptr<auth::AuditLog> audit;
   std::unique_ptr<Store> store;
   std::unique_ptr<Binlog> binlog;
   std::unique_ptr<Peers> peers;
@@ -97,6 +115,7 @@ struct StorageServer::Parts {
   std::unique_ptr<Context> context;
   std::unique_ptr<StoreFiles> files;
   std::unique_ptr<NodeStatus> status;
+  std::unique_ptr<HttpGuard> guard;
   std::unique_ptr<FileService> http;
   HttpHandler http_handler;
   HttpOptions http_options;
@@ -108,17 +127,29 @@ struct StorageServer::Parts {
   std::unique_ptr<TrackerLink> link;
   Listener frame_listener;
   Listener http_listener;
+  std::vector<std::unique_ptr<Listener>> more_listeners; // as config.listeners
   bool started = false;
   std::atomic<bool> is_serving{false};
 };
 
-void StorageServer::Parts::accept_frames(tcp::socket socket) {
+Status StorageServer::Parts::listen() {
+  CAIRN_RETURN_IF_ERROR(frame_listener.listen(config.bind_addr, config.port));
+  for (std::size_t i = 0; i < more_listeners.size(); ++i)
+    CAIRN_RETURN_IF_ERROR(
+        more_listeners[i]->listen({config.listeners[i].host}, config.listeners[i].port));
+  if (config.http_port == 0) return Status();
+  return http_listener.listen(config.http_bind_addr, config.http_port);
+}
+
+void StorageServer::Parts::accept_frames(tcp::socket socket, config::FastdfsClients mode) {
   auto executor = socket.get_executor();
-  auto session = [](Parts& parts, tcp::socket s) -> Task<void> {
+  auto session = [](Parts& parts, tcp::socket s, config::FastdfsClients clients) -> Task<void> {
     Connection connection(std::move(s));
     const auto bytes = connection.peer_address().to_string();
     Session state(connection);
-    state.allowed = parts.config.allow_hosts.contains(bytes);
+    state.allowed =
+        clients != config::FastdfsClients::off && parts.config.allow_hosts.contains(bytes);
+    if (clients == config::FastdfsClients::read_only) state.rights = auth::kFastdfsRead;
     const Status ended =
         co_await serve(*parts.context, handler_table(), parts.session_options, state);
     if (ended.code() != Errc::closed)
@@ -126,7 +157,7 @@ void StorageServer::Parts::accept_frames(tcp::socket socket) {
     connection.close();
     --parts.frame_gauge.open;
   };
-  spawn(executor, session(*this, std::move(socket)), "storage.session");
+  spawn(executor, session(*this, std::move(socket), mode), "storage.session");
 }
 
 void StorageServer::Parts::accept_http(tcp::socket socket) {
@@ -140,15 +171,20 @@ void StorageServer::Parts::accept_http(tcp::socket socket) {
   spawn(executor, session(*this, std::move(socket)), "storage.http");
 }
 
-Status StorageServer::Parts::accept_hello(const Session& session, const wire::Hello&) const {
-  // The one place that decides who is a peer; the handshake over the cluster secret joins here.
-  const auto& address = session.connection.peer_address();
-  if (session.allowed || address.is_loopback()) return Status();
-  const std::string text = address.to_string();
-  const auto map = peers->get();
-  for (const wire::NodeView& node : map->view().nodes)
-    if (node.host == text) return Status();
-  return Error{Errc::denied, text + " is neither a node of this cluster nor in allow_hosts"};
+// The keys as a tracker told them; kept for a start without trackers if nobody can read them there.
+void StorageServer::Parts::take_access_keys(const wire::Bytes& sealed) {
+  const auto secrets = secret->get();
+  auto table = auth::unseal_keys(sealed, *secrets);
+  if (!table) {
+    spdlog::warn("access keys of a tracker are not taken: {}", table.error().text());
+    return;
+  }
+  const std::uint64_t version = table->version;
+  if (!keys.take(*std::move(table))) return;
+  spdlog::info("access keys taken version={} keys={}", version, keys.size());
+  if (secrets->empty()) return;
+  if (Status kept = durable_write_file(access_keys_file(), wire::as_text(sealed)); !kept)
+    spdlog::warn("access keys are not kept on disk: {}", kept.error().text());
 }
 
 Task<void> StorageServer::Parts::watch_disks() {
@@ -202,33 +238,43 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   CAIRN_RETURN_IF_ERROR(Listener::probe(config.bind_addr, config.port));
   if (config.http_port != 0)
     CAIRN_RETURN_IF_ERROR(Listener::probe(config.http_bind_addr, config.http_port));
+  for (const config::ListenerConfig& one : config.listeners)
+    CAIRN_RETURN_IF_ERROR(Listener::probe({one.host}, one.port));
+  CAIRN_TRY(secret, auth::ClusterSecret::open(config.cluster_secret_file));
   CAIRN_RETURN_IF_ERROR(Store::check_paths(config));
   CAIRN_TRY(lock, DataLock::take(config.base_path));
   auto parts = std::make_unique<Parts>(std::move(config), std::move(lock));
   Parts& p = *parts;
+  p.secret = std::move(secret);
   for (const std::string& name : p.config.allow_hosts.resolve_names())
     spdlog::warn("allow_hosts: {} does not resolve", name);
   for (const std::string& name : p.config.admin_hosts.resolve_names())
     spdlog::warn("admin_hosts: {} does not resolve", name);
-  CAIRN_RETURN_IF_ERROR(p.frame_listener.listen(p.config.bind_addr, p.config.port));
-  if (p.config.http_port != 0)
-    CAIRN_RETURN_IF_ERROR(p.http_listener.listen(p.config.http_bind_addr, p.config.http_port));
+  CAIRN_RETURN_IF_ERROR(p.listen());
 
   CAIRN_TRY(changed, changed_paths(p.config));
   CAIRN_TRY(uuid, node_uuid(p.config.base_path));
   p.uuid = std::move(uuid);
+  if (const auto kept = read_small_file(p.access_keys_file(), kKeysFileMax); kept)
+    p.take_access_keys(wire::to_bytes(*kept));
+  CAIRN_TRY(audit, auth::AuditLog::open(auth::AuditLog::directory_of(p.config.base_path)));
+  p.audit = std::move(audit);
   CAIRN_TRY(store, Store::open(p.config));
   p.store = std::move(store);
   p.store->sweep();
   BinlogOptions log_options;
   log_options.segment_size = p.config.binlog_segment_size;
   log_options.durable = p.config.durability == config::Durability::durable;
+  log_options.journal_size = p.config.journal_size;
   log_options.sync_files = [raw = p.store.get()] { return raw->sync_files(); };
+  log_options.restore = [raw = p.store.get()](const LogRecord& record, wire::View content) {
+    return raw->restore(record, content);
+  };
   CAIRN_TRY(binlog, Binlog::open(p.config.base_path / "data" / "binlog", std::move(log_options)));
   p.binlog = std::move(binlog);
   p.store->attach(*p.binlog);
   p.peers = std::make_unique<Peers>(p.uuid, p.config.group_name);
-  CAIRN_TRY(sync, SyncService::open(p.config, p.uuid, *p.store, *p.binlog, *p.peers));
+  CAIRN_TRY(sync, SyncService::open(p.config, p.uuid, *p.store, *p.binlog, *p.peers, p.secret));
   p.sync = std::move(sync);
   if (!changed.empty()) {
     for (const std::uint8_t index : changed)
@@ -242,8 +288,8 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   introduction.role = wire::Role::storage;
   introduction.uuid = p.uuid;
   introduction.group = p.config.group_name;
-  p.integrity = std::make_unique<Integrity>(p.config, std::move(introduction), *p.store, *p.binlog,
-                                            p.sync->catalogue(), *p.peers);
+  p.integrity = std::make_unique<Integrity>(p.config, std::move(introduction), p.secret, *p.store,
+                                            *p.binlog, p.sync->catalogue(), *p.peers);
 
   p.context.reset(new Context{
       .config = p.config,
@@ -253,7 +299,8 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
       .peers = *p.peers,
       .sync = *p.sync,
       .remote = []() -> Remote& { return *remote_of_this_thread; },
-      .accept_hello = [&p](const Session& s, const wire::Hello& h) { return p.accept_hello(s, h); },
+      .gate = {*p.secret, p.keys},
+      .audit = *p.audit,
       .status_json = [&p] { return p.status->json(); },
       .seen_elsewhere =
           [&p](const RemoteName& name) {
@@ -273,6 +320,9 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   admin.status = [&p]() -> Task<std::string> { co_return p.status->json(); };
   CAIRN_TRY(http, FileService::make(p.config, *p.files, std::move(admin)));
   p.http = std::move(http);
+  p.guard = std::make_unique<HttpGuard>(p.config, p.keys);
+  p.http->set_guard(*p.guard);
+  p.http->add_before_ids(std::make_unique<HttpChanges>(*p.context, *p.guard));
   p.http_handler = p.http->handler();
   p.http_options = p.http->options(&p.store->pool(0));
   p.session_options.io_timeout = p.config.network_timeout;
@@ -287,6 +337,8 @@ Status StorageServer::start() {
   LinkCallbacks callbacks;
   callbacks.fill = [&p](wire::Heartbeat& heartbeat) { p.status->fill(heartbeat); };
   callbacks.on_id = [&p](std::uint32_t id) { p.store->set_node_id(id); };
+  callbacks.on_access_keys = [&p](const wire::Bytes& sealed) { p.take_access_keys(sealed); };
+  callbacks.credentials = p.secret;
   p.link = std::make_unique<TrackerLink>(p.background.at(0), p.config, p.uuid, *p.peers,
                                          std::move(callbacks));
   p.status->set_link(p.link.get());
@@ -306,8 +358,8 @@ Status StorageServer::start() {
   hello.uuid = p.uuid;
   hello.group = p.config.group_name;
   for (std::size_t i = 0; i < p.io.size(); ++i) {
-    p.remotes.push_back(std::make_unique<Remote>(*p.peers, hello, p.config.connect_timeout,
-                                                 p.config.network_timeout));
+    p.remotes.push_back(std::make_unique<Remote>(
+        *p.peers, hello, p.secret, p.config.connect_timeout, p.config.network_timeout));
     asio::post(p.io.at(i), [remote = p.remotes.back().get()] { remote_of_this_thread = remote; });
   }
   spawn(p.background.at(0).get_executor(), p.watch_disks(), "storage.disks");
@@ -333,12 +385,17 @@ Status StorageServer::Parts::begin_serving() {
   Parts& p = *this;
   CAIRN_RETURN_IF_ERROR(p.sync->start());
   p.frame_listener.start();
+  for (auto& listener : p.more_listeners) listener->start();
   if (p.config.http_port != 0) p.http_listener.start();
   p.is_serving = true;
   spdlog::info("serving group={} port={} http_port={} paths={} durability={}", p.config.group_name,
                p.config.port, p.config.http_port, p.store->path_count(),
                p.config.durability == config::Durability::durable ? "durable" : "relaxed");
   return Status();
+}
+
+Status StorageServer::reload_secrets() {
+  return parts_->secret->reload();
 }
 
 void StorageServer::stop() {
@@ -364,6 +421,7 @@ void StorageServer::stop() {
     std::this_thread::sleep_for(kDrainPoll);
   p.closing = true;
   p.frame_listener.stop();
+  for (auto& listener : p.more_listeners) listener->stop();
   p.http_listener.stop();
   until = std::chrono::steady_clock::now() + kDrainMax;
   while (p.busy > 0 && std::chrono::steady_clock::now() < until)

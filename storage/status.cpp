@@ -236,6 +236,9 @@ void NodeStatus::metrics(MetricsText& out) const {
   out.family("cairn_operation_bytes_total", "counter", "Bytes moved by those operations.");
   for (const Named& operation : operations(context_.counters))
     out.sample(operation.counter.bytes_success.load(), {{"op", operation.name}});
+  out.family("cairn_hello_refused_total", "counter",
+             "Native connections without the right proof of secret or key.");
+  out.sample(context_.counters.hello_refused.load());
   out.family("cairn_remote_reads_total", "counter", "Reads answered from another node's disk.");
   out.sample(context_.counters.remote_reads.load());
   out.family("cairn_damaged_reads_total", "counter", "Local copies found damaged by a read.");

@@ -83,7 +83,11 @@ void add_files(Builder& builder) {
 
   std::shared_ptr<DeleteArgs> remove;
   sub = builder.verb("delete", "Delete files", &run_delete, remove);
-  sub->add_option("ID", remove->ids)->required();
+  sub->add_option("ID", remove->ids);
+  sub->add_option("--from-list", remove->from_list,
+                  "a file with an ID a line; - is standard input");
+  sub->add_option("--rate", remove->rate, "at most so many a second");
+  sub->add_flag("--dry-run", remove->dry_run, "delete nothing, only look which are there");
 
   std::shared_ptr<AppendArgs> append;
   sub = builder.verb("append", "Add a local file's bytes to the end of an appender file",
@@ -169,6 +173,59 @@ void add_cluster(Builder& builder) {
     args->action = action;
     verb->add_option("GROUP", args->group)->required();
   }
+}
+
+void add_security(Builder& builder) {
+  std::shared_ptr<InitArgs> init;
+  auto* sub = builder.verb("init", "Make the cluster's secret, or take a step of replacing it",
+                           &run_init, init);
+  sub->add_option("--secret", init->secret, "the secret file")->required();
+  sub->add_flag("--rotate", init->rotate, "replace the secret, one of three steps");
+
+  std::shared_ptr<AuditArgs> audit;
+  sub = builder.verb("audit", "Show the audit log of a daemon on this machine, and check its chain",
+                     &run_audit, audit);
+  sub->add_option("DIR", audit->directory, "base_path of the daemon")->required();
+  sub->add_flag("--check", audit->quiet_lines, "only check it");
+
+  std::shared_ptr<SignArgs> sign;
+  sub = builder.verb("sign", "Print a URL that is good for one method, one object and a while",
+                     &run_sign, sign);
+  sub->add_option("ID|PATH|URL", sign->target)->required();
+  sub->add_option("--method", sign->method, "GET, HEAD, PUT, POST or DELETE")
+      ->capture_default_str();
+  sub->add_option("--expires", sign->expires, "how long it is good")->capture_default_str();
+  sub->add_option("--header", sign->headers, "NAME:VALUE that must be sent so; may be repeated");
+  sub->add_option("--key", sign->key, "access key file; default: that of client.conf");
+
+  auto* key = builder.family("key", "Access keys");
+  std::shared_ptr<KeyArgs> list;
+  builder.verb("ls", "List the access keys", &run_key, list, key);
+  std::shared_ptr<KeyArgs> add;
+  auto* verb =
+      builder.verb("add", "Make an access key and show its secret, once", &run_key, add, key);
+  add->action = KeyAction::add;
+  verb->add_option("--rights", add->rights, "read, write, delete, list, admin or all")
+      ->capture_default_str();
+  verb->add_option("--prefix", add->prefixes, "only below GROUP[/PATH]; may be repeated");
+  verb->add_option("--expires", add->expires, "after this time, such as 30d");
+  verb->add_option("--requests-rate", add->requests_rate, "requests a second at one node");
+  add_size(verb, "--bytes-rate", add->bytes_rate, "bytes a second at one node");
+  verb->add_option("--note", add->note, "what it is for");
+  verb->add_option("-o,--output", add->output, "write the key to this file (mode 0600)");
+  std::shared_ptr<KeyArgs> rotate;
+  verb = builder.verb("rotate", "Give a key a new secret; the old one holds for a while", &run_key,
+                      rotate, key);
+  rotate->action = KeyAction::rotate;
+  verb->add_option("KEY", rotate->id)->required();
+  verb->add_option("--overlap", rotate->overlap, "how long the old secret still holds")
+      ->capture_default_str();
+  verb->add_option("-o,--output", rotate->output, "write the key to this file (mode 0600)");
+  std::shared_ptr<KeyArgs> remove;
+  verb =
+      builder.verb("rm", "Remove a key: it is refused everywhere at once", &run_key, remove, key);
+  remove->action = KeyAction::remove;
+  verb->add_option("KEY", remove->id)->required();
 }
 
 void add_bench(Builder& builder) {
@@ -273,6 +330,7 @@ CommandLine parse_command_line(int argc, const char* const* argv,
   Builder builder(app, line.run);
   add_files(builder);
   add_cluster(builder);
+  add_security(builder);
   add_bench(builder);
   add_local(builder);
 

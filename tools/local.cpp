@@ -179,6 +179,7 @@ public:
       options.trackers.emplace_back(tracker->addr, tracker->port);
     options.connect_timeout = kAskTimeout;
     options.network_timeout = kAskTimeout;
+    options.cluster_secret_file = plan_.secret_file();
     Client client(std::move(options));
     const auto end = Clock::now() + time;
     for (std::optional<StartFailure> missing;;) {

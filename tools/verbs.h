@@ -34,6 +34,9 @@ int run_download(Context& context, const DownloadArgs& args);
 
 struct DeleteArgs {
   std::vector<std::string> ids;
+  std::string from_list; // a file with an ID a line; "-": standard input
+  unsigned rate = 0;     // deletes a second, 0: no limit
+  bool dry_run = false;  // only look whether they are there
 };
 int run_delete(Context& context, const DeleteArgs& args);
 
@@ -98,6 +101,42 @@ struct GroupArgs {
   std::string group;
 };
 int run_group(Context& context, const GroupArgs& args);
+
+struct InitArgs {
+  std::filesystem::path secret; // the file to make or to change
+  bool rotate = false;          // one step of a rotation
+};
+int run_init(Context& context, const InitArgs& args);
+
+enum class KeyAction : std::uint8_t { list, add, remove, rotate };
+struct KeyArgs {
+  KeyAction action = KeyAction::list;
+  std::string id;
+  std::string rights = "read,write";
+  std::vector<std::string> prefixes; // GROUP[/PATH]
+  std::string expires;               // a duration; empty: never
+  std::uint64_t requests_rate = 0;   // per second, 0: no limit
+  std::uint64_t bytes_rate = 0;      // per second, 0: no limit
+  std::string note;
+  std::string overlap = "1d";   // of a rotation
+  std::filesystem::path output; // where the key is written; empty: standard output
+};
+int run_key(Context& context, const KeyArgs& args);
+
+struct AuditArgs {
+  std::filesystem::path directory; // base_path of a daemon, or its audit directory
+  bool quiet_lines = false;        // only check
+};
+int run_audit(Context& context, const AuditArgs& args);
+
+struct SignArgs {
+  std::string target; // a file ID, or a path with or without "http://HOST:PORT" and query
+  std::string method = "GET";
+  std::string expires = "1h";       // a duration
+  std::vector<std::string> headers; // NAME:VALUE that must be sent so
+  std::filesystem::path key;        // an access key file; empty: that of client.conf
+};
+int run_sign(Context& context, const SignArgs& args);
 
 enum class BenchKind : std::uint8_t { upload, download, remove, mixed };
 struct BenchArgs {

@@ -1,4 +1,5 @@
 // cairn-tracker CONF
+#include "common/auth/secret.h"
 #include "common/config/tracker_config.h"
 #include "common/daemon/daemon.h"
 #include "tracker/server.h"
@@ -11,6 +12,9 @@ int main(int argc, char** argv) {
   program.description = "The tracker of a Cairn cluster: tells clients which storage node to use.";
   program.check = [](const std::filesystem::path& conf) -> cairn::Result<std::vector<std::string>> {
     CAIRN_TRY(loaded, cairn::config::load_tracker_config(conf));
+    CAIRN_RETURN_IF_ERROR(cairn::auth::ClusterSecret::open(loaded.config.cluster_secret_file));
+    for (std::string& line : cairn::config::server_warnings(loaded.config, conf))
+      loaded.notes.push_back(std::move(line));
     return std::move(loaded.notes);
   };
   program.sample = cairn::config::tracker_sample;

@@ -41,26 +41,41 @@ spdlog::logger& log() {
 // first: sockets before their io_context, sessions before what they use.
 class Server {
 public:
-  Server(config::TrackerConfig config, std::string uuid)
+  Server(config::TrackerConfig config, std::string uuid,
+         std::shared_ptr<auth::ClusterSecret> secret)
       : config_(std::move(config)),
         uuid_(std::move(uuid)),
+        secret_(std::move(secret)),
         disk_("tracker-meta", 1),
         io_(1),
-        frames_(io_, frame_gauge_, config_.max_connections,
-                [this](tcp::socket socket) { on_frames(std::move(socket)); }),
+        frames_(
+            io_, frame_gauge_, config_.max_connections,
+            [this](tcp::socket socket) { on_frames(std::move(socket), config_.fastdfs_clients); }),
         http_(io_, http_gauge_, kHttpConnectionsMax,
               [this](tcp::socket socket) { on_http(std::move(socket)); }) {
     options_.io_timeout = config_.network_timeout;
     options_.inline_max = kBodyInlineMax;
+    for (const config::ListenerConfig& one : config_.listeners)
+      more_frames_.push_back(
+          std::make_unique<Listener>(io_, frame_gauge_, config_.max_connections,
+                                     [this, mode = one.fastdfs_clients](tcp::socket socket) {
+                                       on_frames(std::move(socket), mode);
+                                     }));
   }
 
   Status run() {
+    CAIRN_TRY(audit, auth::AuditLog::open(auth::AuditLog::directory_of(config_.base_path)));
+    audit_ = std::move(audit);
     CAIRN_TRY(facts, open_metadata());
     CAIRN_RETURN_IF_ERROR(frames_.listen(config_.bind_addr, config_.port));
+    for (std::size_t i = 0; i < more_frames_.size(); ++i)
+      CAIRN_RETURN_IF_ERROR(
+          more_frames_[i]->listen({config_.listeners[i].host}, config_.listeners[i].port));
     if (config_.http_port != 0)
       CAIRN_RETURN_IF_ERROR(http_.listen(config_.http_bind_addr, config_.http_port));
     tracker_.emplace(io_.at(0).get_executor(), config_, uuid_, log_ ? &*log_ : nullptr,
-                     std::move(facts), frame_gauge_);
+                     std::move(facts), frame_gauge_, secret_);
+    tracker_->set_audit(audit_.get());
     io_.start();
     Status started = on_loop(begin());
     if (started) {
@@ -107,6 +122,7 @@ private:
     }
     spawn(io_.at(0).get_executor(), watch(), "watch");
     frames_.start();
+    for (auto& listener : more_frames_) listener->start();
     if (config_.http_port != 0) http_.start();
     co_return Status();
   }
@@ -117,16 +133,18 @@ private:
     --running_;
   }
 
-  void on_frames(tcp::socket socket) {
-    spawn(io_.at(0).get_executor(), serve_frames(std::move(socket)), "session");
+  void on_frames(tcp::socket socket, config::FastdfsClients mode) {
+    spawn(io_.at(0).get_executor(), serve_frames(std::move(socket), mode), "session");
   }
 
-  Task<void> serve_frames(tcp::socket socket) {
+  Task<void> serve_frames(tcp::socket socket, config::FastdfsClients mode) {
     Connection connection(std::move(socket));
     Session session(connection);
-    session.allowed = tracker_->is_allowed(connection.peer_address());
-    // A stranger is closed without a byte, as FastDFS does it.
-    if (!stopping_ && (session.allowed || tracker_->may_say_hello(connection.peer_address()))) {
+    const auto& peer = connection.peer_address();
+    session.allowed = mode != config::FastdfsClients::off && tracker_->is_allowed(peer);
+    if (mode == config::FastdfsClients::read_only) session.rights = auth::kFastdfsRead;
+    // Who cannot even prove anything is closed without a byte, as FastDFS does it.
+    if (!stopping_ && (session.allowed || tracker_->gate().may_try(peer))) {
       open_.insert(&connection);
       ++running_;
       const Status ended = co_await serve(*tracker_, handlers(), options_, session);
@@ -165,11 +183,16 @@ private:
       return;
     }
     setup_logging(loaded->config.log_level, loaded->config.log_format);
-    log().info("configuration reloaded: log_level and log_format; all else needs a restart");
+    if (const Status secret = secret_->reload(); !secret)
+      log().error("the cluster's secret is not reloaded error={}", secret.error().text());
+    log().info(
+        "configuration reloaded: log_level, log_format and the cluster's secret; all else needs a "
+        "restart");
   }
 
   void stop() {
     frames_.stop();
+    for (auto& listener : more_frames_) listener->stop();
     http_.stop();
     static_cast<void>(on_loop(drain()));
     io_.stop();
@@ -196,6 +219,8 @@ public:
 private:
   config::TrackerConfig config_;
   std::string uuid_;
+  std::shared_ptr<auth::ClusterSecret> secret_;
+  std::unique_ptr<auth::AuditLog> audit_;
   SessionOptions options_;
   HttpOptions http_options_;
   HttpHandler page_handler_ = [this](const HttpRequest& request) { return answer(request); };
@@ -210,6 +235,7 @@ private:
   std::optional<EmbeddedLog> log_;
   std::optional<Tracker> tracker_;
   Listener frames_;
+  std::vector<std::unique_ptr<Listener>> more_frames_; // as config_.listeners
   Listener http_;
 };
 
@@ -218,17 +244,22 @@ private:
 Status serve_tracker(config::Loaded<config::TrackerConfig> loaded) {
   setup_logging(loaded.config.log_level, loaded.config.log_format);
   for (const auto& note : loaded.notes) log().info("{}", note);
+  for (const auto& line : config::server_warnings(loaded.config, loaded.file))
+    log().warn("{}", line);
   // Everything that may refuse before anything is touched.
   CAIRN_RETURN_IF_ERROR(Listener::probe(loaded.config.bind_addr, loaded.config.port));
   if (loaded.config.http_port != 0)
     CAIRN_RETURN_IF_ERROR(Listener::probe(loaded.config.http_bind_addr, loaded.config.http_port));
+  for (const config::ListenerConfig& one : loaded.config.listeners)
+    CAIRN_RETURN_IF_ERROR(Listener::probe({one.host}, one.port));
+  CAIRN_TRY(secret, auth::ClusterSecret::open(loaded.config.cluster_secret_file));
   CAIRN_TRY(lock, DataLock::take(loaded.config.base_path));
   CAIRN_TRY(uuid, node_uuid(loaded.config.base_path));
   for (auto* list : {&loaded.config.allow_hosts, &loaded.config.admin_hosts}) {
     for (const auto& name : list->resolve_names())
       log().warn("a host name does not resolve name={}", name);
   }
-  Server server(std::move(loaded.config), std::move(uuid));
+  Server server(std::move(loaded.config), std::move(uuid), std::move(secret));
   server.file_ = loaded.file;
   return server.run();
 }

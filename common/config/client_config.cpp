@@ -22,6 +22,9 @@ OptionList<C> make_options() {
   list.path("base_path", &C::base_path, "A directory of the client's own, where one is needed.");
   list.path("cluster_secret_file", &C::cluster_secret_file,
             "File (mode 0600) with the cluster's secret; only administration needs it.");
+  list.path("access_key_file", &C::access_key_file,
+            "File (mode 0600) with an access key, ID and secret in one line, as `cairn key add` "
+            "prints them. For machines that are not in allow_hosts, and for signed URLs.");
   log_level_option(list);
 
   list.heading("Connections");

@@ -23,6 +23,7 @@ struct ClientConfig {
   std::uint32_t connection_pool_max_count_per_entry = 500; // 0: no limit
   LogLevel log_level = LogLevel::info;
   std::filesystem::path cluster_secret_file; // empty: none; for administration
+  std::filesystem::path access_key_file;     // empty: none
 };
 
 // Reads and checks client.conf. invalid_argument with one "file:line: …" line, or the error of

@@ -85,6 +85,34 @@ Status HostList::add_one(std::string_view entry) {
   return {};
 }
 
+bool HostList::everybody() const {
+  if (everybody_) return true;
+  Range v4{};
+  for (const std::size_t i : {10U, 11U}) v4.first[i] = v4.last[i] = 0xFF;
+  for (std::size_t i = 12; i < 16; ++i) v4.last[i] = 0xFF;
+  Range v6{}; // 2000::/3
+  v6.first[0] = 0x20;
+  v6.last.fill(0xFF);
+  v6.last[0] = 0x3F;
+  return covers(v4) || covers(v6);
+}
+
+bool HostList::covers(const Range& wanted) const {
+  std::vector<Range> sorted = ranges_;
+  std::sort(sorted.begin(), sorted.end(),
+            [](const Range& a, const Range& b) { return a.first < b.first; });
+  Address next = wanted.first; // the lowest address that is not known to be covered
+  for (const Range& range : sorted) {
+    if (range.first > next) return false;
+    if (range.last < next) continue;
+    if (range.last >= wanted.last) return true;
+    next = range.last;
+    for (std::size_t i = next.size(); i-- > 0 && ++next[i] == 0;) {
+    }
+  }
+  return false;
+}
+
 Status HostList::add_network(std::string_view entry, std::size_t slash) {
   const auto parsed = parse_address(entry.substr(0, slash));
   const auto bits = parse_u64(entry.substr(slash + 1));

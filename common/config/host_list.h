@@ -30,8 +30,8 @@ public:
   // invalid_argument says what is wrong with the entry.
   Status add(std::string_view entries);
 
-  // True when any entry was "*".
-  bool everybody() const { return everybody_; }
+  // True when an entry was "*", or the networks together are all of IPv4 or of public IPv6.
+  bool everybody() const;
   bool empty() const { return !everybody_ && ranges_.empty() && names_.empty(); }
 
   // `address` is 4 or 16 bytes in network order; other lengths are in no list.
@@ -54,6 +54,7 @@ private:
     Address last;
   };
 
+  bool covers(const Range& wanted) const;
   Status add_one(std::string_view entry);
   Status add_network(std::string_view entry, std::size_t slash);
   Status add_bracketed(std::string_view entry, std::size_t open);

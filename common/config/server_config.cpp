@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <thread>
+#include <utility>
 
 namespace cairn::config {
 
@@ -83,6 +84,51 @@ Result<TrackerAddress> parse_tracker_address(std::string_view text) {
   return TrackerAddress{std::move(addresses.hosts), addresses.port.value_or(22122)};
 }
 
+namespace {
+
+constexpr std::pair<std::string_view, FastdfsClients> kFastdfsWords[] = {
+    {"on", FastdfsClients::on},
+    {"read-only", FastdfsClients::read_only},
+    {"off", FastdfsClients::off}};
+
+} // namespace
+
+std::string ListenerConfig::text() const {
+  std::string line = HostPort{host, port}.text();
+  for (const auto& [word, value] : kFastdfsWords) {
+    if (value == fastdfs_clients) line.append(" fastdfs_clients=").append(word);
+  }
+  return line;
+}
+
+Result<ListenerConfig> parse_listener(std::string_view text) {
+  ListenerConfig listener;
+  bool first = true;
+  for (const std::string_view piece : split(text, ' ')) {
+    const std::string_view word = trim(piece);
+    if (word.empty()) continue;
+    if (std::exchange(first, false)) {
+      CAIRN_TRY(address, parse_host_port(word));
+      if (!is_ip_address(address.host))
+        return Error{Errc::invalid_argument, "'" + address.host + "' is not a numeric address"};
+      listener.host = std::move(address.host);
+      listener.port = address.port;
+      continue;
+    }
+    constexpr std::string_view kKey = "fastdfs_clients=";
+    bool known = false;
+    for (const auto& [name, value] : kFastdfsWords) {
+      if (!word.starts_with(kKey) || word.substr(kKey.size()) != name) continue;
+      listener.fastdfs_clients = value;
+      known = true;
+    }
+    if (!known)
+      return Error{Errc::invalid_argument,
+                   "'" + std::string(word) + "' is not fastdfs_clients=on, read-only or off"};
+  }
+  return listener;
+}
+
 std::uint32_t ServerConfig::work_thread_count() const {
   const std::uint32_t wanted =
       work_threads != 0 ? work_threads : std::thread::hardware_concurrency();
@@ -105,11 +151,31 @@ Status finish_server_config(ServerConfig& config, const ConfFile& file,
                             const std::filesystem::path& name) {
   if (config.allow_hosts.everybody() && !config.allow_strangers) {
     return error_at(file, name, "allow_hosts",
-                    "'*' lets everybody write and delete; name the networks of your clients, or "
+                    "'*', or networks as wide, lets everybody write and delete; name the networks "
+                    "of your clients, or "
                     "set allow_strangers = on");
   }
   if (config.http_bind_addr.empty()) config.http_bind_addr = config.bind_addr;
   return {};
+}
+
+std::vector<std::string> server_warnings(const ServerConfig& config,
+                                         const std::filesystem::path& name) {
+  std::vector<std::string> lines;
+  std::vector<std::string> hosts = config.bind_addr;
+  for (const ListenerConfig& one : config.listeners) hosts.push_back(one.host);
+  const HostList loopback = loopback_hosts();
+  const bool outside = std::any_of(hosts.begin(), hosts.end(), [&](const std::string& host) {
+    return !loopback.contains(std::string_view(host));
+  });
+  if (outside && config.allow_hosts.everybody())
+    lines.push_back(name.string() +
+                    ": warning: allow_hosts lets everybody who reaches the port write and delete");
+  if (outside && config.cluster_secret_file.empty())
+    lines.push_back(name.string() +
+                    ": warning: no cluster_secret_file: nodes and administrators "
+                    "of other machines are refused (cairn init makes one)");
+  return lines;
 }
 
 std::vector<IgnoredKey> common_ignored_keys() {

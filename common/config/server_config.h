@@ -59,6 +59,26 @@ struct TrackerAddress {
 // `host[,host2]:port` with names, IPv4, or "[v6,v6]:port". Without a port: 22122.
 Result<TrackerAddress> parse_tracker_address(std::string_view text);
 
+// What FastDFS clients may do, who carry no credentials.
+enum class FastdfsClients : std::uint8_t {
+  on,        // everything their protocol knows, from allow_hosts
+  read_only, // downloads and questions, from allow_hosts
+  off,       // nothing: nodes, administrators and access keys only
+};
+
+// One more address and port for the FastDFS and Cairn protocols.
+struct ListenerConfig {
+  std::string host; // numeric
+  std::uint16_t port = 0;
+  FastdfsClients fastdfs_clients = FastdfsClients::on;
+
+  // As it is written: "10.0.0.1:23001 fastdfs_clients=off".
+  std::string text() const;
+};
+
+// "ADDRESS:PORT [fastdfs_clients=on|read-only|off]". Errors: invalid_argument.
+Result<ListenerConfig> parse_listener(std::string_view text);
+
 // Members of both daemons. Constant after start.
 struct ServerConfig {
   std::vector<std::string> bind_addr{"0.0.0.0"}; // numeric addresses to listen on
@@ -67,9 +87,11 @@ struct ServerConfig {
   std::uint16_t http_port = 0;                   // 0: no HTTP
   std::filesystem::path base_path;               // state of this node
 
-  HostList allow_hosts = loopback_hosts(); // who may speak the FastDFS protocol
-  bool allow_strangers = false;            // permits `allow_hosts = *`
-  HostList admin_hosts = loopback_hosts(); // who may see /metrics, /status, console
+  HostList allow_hosts = loopback_hosts();             // who may speak the FastDFS protocol
+  bool allow_strangers = false;                        // permits `allow_hosts = *`
+  FastdfsClients fastdfs_clients = FastdfsClients::on; // on bind_addr:port
+  std::vector<ListenerConfig> listeners;               // beside bind_addr:port
+  HostList admin_hosts = loopback_hosts();             // who may see /metrics, /status, console
 
   std::chrono::seconds connect_timeout{5};
   std::chrono::seconds network_timeout{60};
@@ -89,6 +111,10 @@ inline constexpr std::uint32_t kWorkThreadsMax = 64;
 // the file that was read.
 Status finish_server_config(ServerConfig& config, const ConfFile& file,
                             const std::filesystem::path& name);
+
+// What is allowed but should be known, a line each: strangers are let in, or there is no secret.
+std::vector<std::string> server_warnings(const ServerConfig& config,
+                                         const std::filesystem::path& name);
 
 // FastDFS keys of both servers that have no effect here.
 std::vector<IgnoredKey> common_ignored_keys();

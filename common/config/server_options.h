@@ -108,6 +108,22 @@ void add_server_options(OptionList<Config>& list, std::string base_path_example)
                "allow_strangers = on beside it.");
   list.flag("allow_strangers", &Config::allow_strangers,
             "Permits allow_hosts = *: everybody who reaches the port may write and delete.");
+  list.choice("fastdfs_clients", &Config::fastdfs_clients,
+              {{"on", FastdfsClients::on},
+               {"read-only", FastdfsClients::read_only},
+               {"off", FastdfsClients::off}},
+              "What FastDFS clients from allow_hosts may do on bind_addr:port.");
+  Option& listener = list.custom(
+      "listener", "ADDRESS:PORT [fastdfs_clients=on|read-only|off]",
+      "One more address and port of both protocols, for example for an outside network; may be "
+      "given several times.",
+      [](Config& config, std::string_view value) -> Status {
+        CAIRN_TRY(parsed, parse_listener(value));
+        config.listeners.push_back(std::move(parsed));
+        return {};
+      },
+      [](const Config&) { return std::string(); });
+  listener.repeatable = true;
   hosts_option(list, "admin_hosts", &ServerConfig::admin_hosts,
                "Who may see /metrics, /status and the console.");
   list.duration("connect_timeout", &Config::connect_timeout, std::chrono::seconds(1),

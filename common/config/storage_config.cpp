@@ -2,6 +2,7 @@
 #include "common/config/storage_config.h"
 
 #include "common/base/file_id.h"
+#include "common/config/http_access_options.h"
 #include "common/config/server_options.h"
 
 #include <algorithm>
@@ -69,6 +70,11 @@ void add_store_paths(OptionList<C>& list) {
               {{"durable", Durability::durable}, {"relaxed", Durability::relaxed}},
               "durable: an upload is answered when it is on stable storage. relaxed: when it is "
               "written; what the kernel had not yet flushed is lost with the power.");
+  list.bytes(
+      "journal_size", &C::journal_size, 0, 4LL << 30,
+      "Each of the two files under base_path that take small uploads durably with one flush; "
+      "set aside at the first start. Smaller ones are emptied more often. 0: none, every "
+      "commit syncs the store paths.");
   list.integer("disk_threads", &C::disk_threads, 1, 256, "threads", "Disk threads a store path.");
   list.bytes("buff_size", &C::buff_size, 4096, 64 << 20, "Buffer of a connection.");
 }
@@ -198,6 +204,7 @@ OptionList<C> make_options() {
              "Size of one file of the log.");
   add_integrity(list);
   add_http(list);
+  add_http_access_options(list);
   return list;
 }
 

@@ -34,6 +34,25 @@ struct HttpToken {
   std::filesystem::path fail_file; // served instead of an error when set
 };
 
+// Who may do what over HTTP.
+struct HttpAccess {
+  HostList allow_hosts;                    // empty: everybody
+  HostList trusted_proxies;                // whose X-Forwarded-For is believed; empty: nobody's
+  bool signed_reads = false;               // files only by access key or signed URL
+  bool uploads = true;                     // by access key or signed URL
+  std::uint64_t upload_size_max = 1 << 30; // bytes
+  std::uint32_t uploads_max = 64;          // at once
+  std::uint32_t address_requests = 0;      // of one client address, per second; 0: no limit
+  std::uint64_t address_bytes = 0;         // to one client address, per second; 0: no limit
+  std::vector<std::string> referer_allow;  // host patterns; empty: all
+  std::vector<std::string> referer_deny;   // host patterns
+  bool referer_none = true;                // requests without a Referer pass
+  std::vector<std::string> referer_exempt; // extensions that nobody's Referer matters for
+  std::vector<std::string> cors_origins;   // "https://shop.example", or "*"
+  bool active_content = false;             // HTML and SVG may run in the site's origin
+  bool metadata_on_get = false;            // not only on HEAD
+};
+
 // Constant after start.
 struct StorageConfig : ServerConfig {
   StorageConfig() {
@@ -55,10 +74,12 @@ struct StorageConfig : ServerConfig {
   std::uint32_t upload_priority = 10;
   ReservedSpace reserved_storage_space; // what the node keeps free whatever the tracker says
   Durability durability = Durability::durable;
-  std::uint32_t disk_threads = 4;       // per store path
-  std::uint64_t buff_size = 256 * 1024; // bytes, per connection
+  std::uint64_t journal_size = 256 << 20; // bytes of each of the two files
+  std::uint32_t disk_threads = 4;         // per store path
+  std::uint64_t buff_size = 256 * 1024;   // bytes, per connection
 
   HttpToken http_token;
+  HttpAccess http;
   std::string http_default_content_type = "application/octet-stream";
   std::filesystem::path http_mime_types_filename; // empty: built in
   std::string http_cache_control = "public, max-age=86400";

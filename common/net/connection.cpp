@@ -229,23 +229,40 @@ Task<Status> Connection::read_exact(std::span<std::byte> out) {
   co_return Status();
 }
 
-Task<Result<wire::FrameHeader>> Connection::read_header() {
-  std::array<std::byte, wire::kHeaderSize> raw;
-  std::size_t have = take_buffered(raw);
-  while (have < raw.size()) {
+// What arrives next, at most kScratchSize; valid until the next suspension. Errors: closed,
+// timeout.
+Task<Result<wire::View>> Connection::arrival() {
+  if (expects_small_) {
+    if (closed_) co_return failure(0);
+    auto [error, count] = co_await socket_.async_read_some(asio::buffer(small_), as_result);
+    if (closed_ || error == asio::error::eof) co_return failure(0);
+    if (error) co_return failure(error.value());
+    expects_small_ = count < small_.size();
+    co_return wire::View(small_).first(count);
+  }
+  for (;;) {
     CAIRN_CO_RETURN_IF_ERROR(co_await wait(tcp::socket::wait_read));
     const auto buffer = scratch();
     const ssize_t count = ::recv(socket_.native_handle(), buffer.data(), buffer.size(), 0);
     if (count == 0) co_return failure(0);
-    if (count < 0) {
-      if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) continue;
-      co_return failure(errno);
+    if (count > 0) {
+      expects_small_ = static_cast<std::size_t>(count) < small_.size();
+      co_return wire::View(buffer).first(static_cast<std::size_t>(count));
     }
-    const auto arrived = buffer.first(static_cast<std::size_t>(count));
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) co_return failure(errno);
+  }
+}
+
+Task<Result<wire::FrameHeader>> Connection::read_header() {
+  std::array<std::byte, wire::kHeaderSize> raw;
+  std::size_t have = take_buffered(raw);
+  while (have < raw.size()) {
+    CAIRN_CO_TRY(arrived, co_await arrival());
     const std::size_t wanted = std::min(raw.size() - have, arrived.size());
     std::memcpy(raw.data() + have, arrived.data(), wanted);
     have += wanted;
-    if (wanted < arrived.size()) inbox_.assign(arrived.begin() + wanted, arrived.end());
+    if (wanted < arrived.size())
+      inbox_.assign(arrived.begin() + static_cast<std::ptrdiff_t>(wanted), arrived.end());
   }
   CAIRN_CO_TRY(header, wire::decode<wire::FrameHeader>(raw));
   if (header.body_size >> 63 != 0)

@@ -9,6 +9,7 @@
 
 #include <boost/asio/ip/tcp.hpp>
 
+#include <array>
 #include <chrono>
 #include <string>
 
@@ -85,6 +86,7 @@ private:
 
   std::size_t take_buffered(std::span<std::byte> out);
   Task<Status> wait(tcp::socket::wait_type type);
+  Task<Result<wire::View>> arrival();
   Error failure(int error) const;
   void sent(std::size_t count);
 
@@ -97,6 +99,10 @@ private:
   // Bytes read ahead of what was asked for; empty (and without memory) between requests.
   wire::Bytes inbox_;
   std::size_t inbox_begin_ = 0;
+  // A request that fits in here (all but uploads) is read with one system call, where waiting first
+  // takes two. After a longer one the next is expected to be long again.
+  std::array<std::byte, 128> small_;
+  bool expects_small_ = true;
 
   // Linked into the DeadlineService of this connection's io_context.
   DeadlineService& deadlines_;

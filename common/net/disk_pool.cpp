@@ -36,6 +36,10 @@ void DiskPool::enqueue(std::unique_ptr<Job> job) {
     const std::lock_guard lock(mutex_);
     jobs_.push_back(std::move(job));
     wake = idle_ > 0;
+    if (wake) {
+      --idle_;
+      ++called_;
+    }
   }
   if (wake) wake_.notify_one();
 }
@@ -45,8 +49,8 @@ void DiskPool::loop() {
   for (;;) {
     while (jobs_.empty() && !stopping_) {
       ++idle_;
-      wake_.wait(lock);
-      --idle_;
+      wake_.wait(lock, [this] { return called_ > 0 || stopping_; });
+      if (called_ > 0) --called_;
     }
     if (jobs_.empty()) return;
     auto job = std::move(jobs_.front());

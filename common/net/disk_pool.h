@@ -78,10 +78,11 @@ private:
   void enqueue(std::unique_ptr<Job> job);
   void loop();
 
-  mutable std::mutex mutex_; // guards jobs_, idle_ and stopping_
+  mutable std::mutex mutex_; // guards what follows, but for threads_
   std::condition_variable wake_;
   std::deque<std::unique_ptr<Job>> jobs_;
-  std::size_t idle_ = 0;
+  std::size_t idle_ = 0;   // threads asleep that nobody has woken yet
+  std::size_t called_ = 0; // threads woken that do not run yet
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

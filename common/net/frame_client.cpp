@@ -1,6 +1,8 @@
 // Requests to other daemons.
 #include "common/net/frame_client.h"
 
+#include "common/auth/handshake.h"
+
 #include <sys/socket.h>
 
 namespace cairn {
@@ -24,12 +26,39 @@ Task<Result<std::unique_ptr<FrameClient>>> FrameClient::connect(Endpoint endpoin
   co_return std::make_unique<FrameClient>(std::move(connection));
 }
 
-Task<Result<wire::HelloReply>> FrameClient::hello(wire::Hello hello,
+Task<Result<wire::HelloReply>> FrameClient::hello(wire::Hello hello, Credentials credentials,
                                                   std::chrono::milliseconds timeout) {
+  const auto secrets = credentials ? credentials->get() : std::make_shared<auth::SecretList>();
+  const bool proves = !secrets->empty();
+  if (proves) hello.credentials = auth::make_nonce();
   const wire::Bytes body = wire::encode(hello);
-  CAIRN_CO_TRY(reply,
+  CAIRN_CO_TRY(bytes,
                co_await call(static_cast<std::uint8_t>(wire::NativeCommand::hello), body, timeout));
-  co_return wire::decode_lenient<wire::HelloReply>(reply);
+  CAIRN_CO_TRY(reply, wire::decode_lenient<wire::HelloReply>(bytes));
+  if (!proves) co_return reply;
+  // Whoever asks for no proof has none to give.
+  if (reply.credentials.size() != auth::kNonceSize) {
+    broken_ = true;
+    co_return Error{Errc::denied, connection_->peer() + " does not prove the cluster's secret"};
+  }
+
+  const auth::Transcript transcript(body, reply.credentials, {});
+  const wire::View secret = secrets->front().view();
+  const auth::Mac mac = transcript.client_mac(secret);
+  auth::Proof proof;
+  proof.mac.assign(mac.begin(), mac.end());
+  const wire::Bytes proof_body = wire::encode(proof);
+  auto answer = co_await call(auth::kProveCommand, proof_body, timeout);
+  if (!answer) {
+    broken_ = true;
+    co_return std::move(answer).error();
+  }
+  CAIRN_CO_TRY(proved, wire::decode_lenient<auth::Proved>(*answer));
+  if (!transcript.check_server(secret, mac, proved)) {
+    broken_ = true;
+    co_return Error{Errc::denied, connection_->peer() + " does not prove the cluster's secret"};
+  }
+  co_return wire::decode_lenient<wire::HelloReply>(proved.identity);
 }
 
 Task<Status> FrameClient::send_header(std::uint8_t command, std::uint64_t body_size,
@@ -84,8 +113,11 @@ Task<Result<wire::Bytes>> FrameClient::call(std::uint8_t command, wire::View bod
   co_return reply;
 }
 
-ClientPool::ClientPool(std::optional<wire::Hello> hello, std::chrono::milliseconds connect_timeout)
-    : hello_(std::move(hello)), connect_timeout_(connect_timeout) {}
+ClientPool::ClientPool(std::optional<wire::Hello> hello, Credentials credentials,
+                       std::chrono::milliseconds connect_timeout)
+    : hello_(std::move(hello)),
+      credentials_(std::move(credentials)),
+      connect_timeout_(connect_timeout) {}
 
 ClientPool::Lease::~Lease() {
   if (!client_ || !client_->is_usable()) return;
@@ -105,7 +137,8 @@ Task<Result<ClientPool::Lease>> ClientPool::acquire(Endpoint endpoint, bool fres
       co_return Lease(*this, std::move(endpoint), std::move(candidate.client), true);
   }
   CAIRN_CO_TRY(client, co_await FrameClient::connect(endpoint, connect_timeout_));
-  if (hello_) CAIRN_CO_RETURN_IF_ERROR(co_await client->hello(*hello_, connect_timeout_));
+  if (hello_)
+    CAIRN_CO_RETURN_IF_ERROR(co_await client->hello(*hello_, credentials_, connect_timeout_));
   co_return Lease(*this, std::move(endpoint), std::move(client), false);
 }
 

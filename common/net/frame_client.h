@@ -2,6 +2,7 @@
 // by the client library.
 #pragma once
 
+#include "common/auth/secret.h"
 #include "common/net/connection.h"
 #include "common/wire/native.h"
 
@@ -13,6 +14,9 @@
 #include <vector>
 
 namespace cairn {
+
+// What a side proves in `hello`; exchanged by ClusterSecret::reload() while it is in use.
+using Credentials = std::shared_ptr<const auth::ClusterSecret>;
 
 struct Endpoint {
   std::string host;
@@ -35,8 +39,12 @@ public:
   static Task<Result<std::unique_ptr<FrameClient>>> connect(Endpoint endpoint,
                                                             std::chrono::milliseconds timeout);
 
-  // Introduces this side as a node or an administrator (native command `hello`). Errors: denied.
-  Task<Result<wire::HelloReply>> hello(wire::Hello hello, std::chrono::milliseconds timeout);
+  // Introduces this side as a node or an administrator (native command `hello`): each side proves
+  // to the other that it knows `credentials`, whose ClusterSecret holds the secret of the cluster
+  // or, with `hello.key_id`, of that access key. Null or empty: there is none, and then the other
+  // side must not ask for one. Errors: denied (either side lacks the secret, or has another).
+  Task<Result<wire::HelloReply>> hello(wire::Hello hello, Credentials credentials,
+                                       std::chrono::milliseconds timeout);
 
   // Sends a request and reads its reply. A non-zero status becomes the Error's code. After an Error
   // with code closed, timeout or invalid_argument from this side the connection is not usable any
@@ -63,8 +71,9 @@ private:
 // Idle connections by endpoint. One pool per io_context; all calls on its thread.
 class ClientPool {
 public:
-  // `hello` is said on each new connection when it is set (node to node).
-  ClientPool(std::optional<wire::Hello> hello, std::chrono::milliseconds connect_timeout);
+  // `hello` is said on each new connection when it is set (node to node), proving `credentials`.
+  ClientPool(std::optional<wire::Hello> hello, Credentials credentials,
+             std::chrono::milliseconds connect_timeout);
 
   // A lease gives its connection back when it goes, unless that is broken.
   class Lease {
@@ -108,6 +117,7 @@ private:
   };
 
   std::optional<wire::Hello> hello_;
+  Credentials credentials_;
   std::chrono::milliseconds connect_timeout_;
   std::map<Endpoint, std::vector<Idle>> idle_;
 };

@@ -2,6 +2,7 @@
 #include "common/net/http_server.h"
 
 #include "common/base/text.h"
+#include "common/net/http_body.h"
 #include "common/net/send_file.h"
 
 #include <boost/beast/http/basic_parser.hpp>
@@ -472,15 +473,16 @@ public:
         co_return false;
       }
 
-      // Unread body bytes would be taken for the next request. With Expect the client may or may
-      // not send them: only a close is unambiguous.
-      const bool drain = !head.chunked && head.content_length <= options_.drain_bytes_max &&
-                         (head.content_length == 0 || !head.expects_continue);
-      if (drain && head.content_length > 0) {
-        // The views of `head` point into the input: the body must not move it.
-        if (!co_await skip_body(scanner.end(), head.content_length)) co_return false;
+      std::optional<RequestBody> body;
+      if (head.chunked || head.content_length > 0) {
+        std::optional<std::uint64_t> length;
+        if (!head.chunked) length = head.content_length;
+        // The views of `head` point into the input: it must not move, but its tail can go.
+        std::string ahead = input_.substr(scanner.end());
+        input_.erase(scanner.end());
+        body.emplace(connection_, length, std::move(ahead), head.expects_continue,
+                     options_.body_timeout);
       }
-      const bool keep_alive = head.keep_alive && drain;
 
       const std::string_view text(input_.data() + scanner.begin(), scanner.end() - scanner.begin());
       HttpRequest request;
@@ -489,14 +491,26 @@ public:
       request.host = head.host;
       request.head = head.method == "HEAD";
       request.header = [&text](std::string_view name) { return find_header(text, name); };
+      request.fields = text.substr(text.find('\n') + 1);
+      request.body = body ? &*body : nullptr;
       request.connection = &connection_;
       HttpReply reply = co_await handler_(request);
+      // Unread body bytes would be taken for the next request.
+      bool drain = true;
+      if (body) {
+        auto finished = co_await body->finish(options_.drain_bytes_max);
+        // Malformed chunks are told; a client that has gone is not.
+        if (!finished && finished.code() != Errc::invalid_argument) co_return false;
+        drain = finished && *finished;
+      }
+      const bool keep_alive = head.keep_alive && drain;
       ReplyWriter writer(std::move(reply), head, keep_alive, options_);
       if (!co_await send(writer, head)) co_return false;
       if (!drain) co_await linger();
       if (!keep_alive) co_return false;
 
       input_.erase(0, scanner.end());
+      if (body) input_.append(body->take_ahead());
       if (input_.empty()) {
         connection_.clear_deadline();
         co_return true;
@@ -520,27 +534,6 @@ private:
     CAIRN_TRY(count, connection_.try_read(buffer));
     input_.append(wire::as_text(buffer.first(count)));
     return count;
-  }
-
-  // Takes `count` body bytes out of the input behind `begin` and off the socket. False: the client
-  // has gone or is too slow.
-  Task<bool> skip_body(std::size_t begin, std::uint64_t count) {
-    const std::size_t have =
-        static_cast<std::size_t>(std::min<std::uint64_t>(count, input_.size() - begin));
-    input_.erase(begin, have);
-    count -= have;
-    if (count > 0) connection_.set_deadline(options_.header_timeout);
-    while (count > 0) {
-      if (auto ready = co_await connection_.wait_readable(); !ready) co_return false;
-      const auto buffer = read_scratch();
-      const auto wanted =
-          buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(count, buffer.size())));
-      auto got = connection_.try_read(wanted);
-      if (!got) co_return false;
-      count -= *got;
-    }
-    connection_.clear_deadline();
-    co_return true;
   }
 
   // Sends the reply and reports it. False: the connection is of no use any more.
@@ -608,6 +601,18 @@ Task<void> serve_http(Connection& connection, const HttpHandler& handler,
     connection.set_deadline(options.idle_timeout);
   }
   connection.close();
+}
+
+void for_each_header(std::string_view fields,
+                     const std::function<void(std::string_view, std::string_view)>& each) {
+  while (!fields.empty()) {
+    const std::size_t end = fields.find("\r\n");
+    const std::string_view line = fields.substr(0, end);
+    const std::size_t colon = line.find(':');
+    if (colon != std::string_view::npos) each(line.substr(0, colon), trim(line.substr(colon + 1)));
+    if (end == std::string_view::npos) break;
+    fields.remove_prefix(end + 2);
+  }
 }
 
 HttpReply HttpReply::text(int status, std::string body, std::string type) {

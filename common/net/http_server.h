@@ -20,7 +20,9 @@
 
 namespace cairn {
 
-// A request without its body (bodies come with HTTP upload). Views live as long as the handler.
+class RequestBody;
+
+// A request. Views live as long as the handler.
 struct HttpRequest {
   std::string_view method; // "GET"
   std::string_view target; // as sent: "/group1/M00/…?token=…"; always begins with '/', or is "*"
@@ -28,6 +30,9 @@ struct HttpRequest {
   bool head = false;       // HEAD: the reply's body is not sent, its headers are
   // First value of a header, by name without regard to case; empty when absent.
   std::function<std::string_view(std::string_view)> header;
+  std::string_view fields; // all header lines, each with its CR LF; see for_each_header()
+  // Null without a body. What the handler leaves unread is thrown away, or ends the connection.
+  RequestBody* body = nullptr;
   const Connection* connection = nullptr; // for the peer's address
 
   // `target` up to the '?', and what follows it (empty without one). Not decoded.
@@ -83,8 +88,9 @@ struct HttpOptions {
   std::size_t header_bytes_max = 16 * 1024;         // 431 beyond
   std::size_t target_bytes_max = 8 * 1024;          // 414 beyond
   std::size_t header_count_max = 100;               // fields; 431 beyond
-  // A request body of at most this many bytes is read and thrown away; a longer or a chunked one
-  // ends the connection after the reply.
+  std::chrono::milliseconds body_timeout{30'000};   // for each piece of a request body
+  // An unread request body of at most this many bytes is read and thrown away; a longer or a
+  // chunked one ends the connection after the reply.
   std::uint64_t drain_bytes_max = 64 * 1024;
   std::string server = "cairn"; // the Server header
   // Reads ahead files that are not cached, where a part names no pool. Without any, a cold file
@@ -99,6 +105,10 @@ struct HttpOptions {
 // read or answered it holds no buffer.
 Task<void> serve_http(Connection& connection, const HttpHandler& handler,
                       const HttpOptions& options);
+
+// Calls `each` with name and value of every header line in `fields`.
+void for_each_header(std::string_view fields,
+                     const std::function<void(std::string_view, std::string_view)>& each);
 
 // "Not Found" for 404; "Unknown" for numbers that have no name.
 std::string_view http_reason(int status);

@@ -61,6 +61,16 @@ Task<Result<bool>> Body::drain(std::uint64_t bytes_max) {
 
 namespace detail {
 
+Status check_access(const Session& session, const CommandRule& rule) {
+  if (rule.access == Access::anyone || session.peer) return {};
+  if (rule.access == Access::peer) return Error{Errc::denied, "command is for nodes"};
+  if (rule.access == Access::admin && (!session.key || (session.rights & auth::kAdmin) == 0))
+    return Error{Errc::denied, "command is for administrators"};
+  if ((rule.needs & ~session.rights) != 0)
+    return Error{Errc::denied, "not among the rights of this connection"};
+  return {};
+}
+
 Task<Result<bool>> finish_request(Session& session, Body& body, Result<Reply> reply,
                                   const SessionOptions& options) {
   Connection& connection = session.connection;

@@ -2,6 +2,7 @@
 // describe their commands as a HandlerTable; a handler is a plain function from request to Result.
 #pragma once
 
+#include "common/auth/rights.h"
 #include "common/net/connection.h"
 #include "common/net/task.h"
 #include "common/wire/frame.h"
@@ -10,17 +11,23 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <type_traits>
 
 namespace cairn {
 
-// Who may send a command. A connection starts as client or stranger, by allow_hosts, and becomes a
-// peer by the `hello` command.
+namespace auth {
+struct AccessKey;
+}
+
+// Who may send a command. A connection starts as client or stranger, by allow_hosts, and by `hello`
+// becomes a peer (cluster secret) or somebody with an access key.
 enum class Access : std::uint8_t {
   anyone, // also strangers: hello only
-  client, // addresses in allow_hosts, and peers
-  peer,   // nodes of this cluster and administrators, after hello
+  client, // addresses in allow_hosts, access keys, and peers
+  admin,  // access keys with the right to administer, and peers
+  peer,   // nodes of this cluster and administrators that know its secret
 };
 
 // What is known about one connection while it is served.
@@ -28,11 +35,16 @@ struct Session {
   explicit Session(Connection& c) : connection(c) {}
 
   Connection& connection;
-  bool allowed = false;       // its address is in allow_hosts
-  bool peer = false;          // it has said hello
+  bool allowed = false; // its address is in allow_hosts, and this listener serves such
+  bool peer = false;    // it has proved the cluster's secret
+  auth::Rights rights = auth::kFastdfsAll;    // by listener or access key; peers have all
+  std::shared_ptr<const auth::AccessKey> key; // it has proved this one
   std::uint32_t peer_id = 0;  // numeric storage ID of the node behind it; 0: not a node
   std::string peer_uuid;      // its UUID, if it is a node
   std::uint64_t requests = 0; // completed on this connection
+
+  // False for strangers: they may say hello and nothing else.
+  bool known() const { return allowed || peer || key != nullptr; }
 };
 
 // The body of the request being handled. Small bodies are in memory when the handler starts
@@ -96,7 +108,8 @@ struct Reply {
 // Bytes that a command's body may have, and who may send it.
 struct CommandRule {
   Access access = Access::client;
-  std::uint64_t body_max = 64 * 1024; // longer: status 22 (and the connection is closed)
+  std::uint64_t body_max = 64 * 1024;  // longer: status 22 (and the connection is closed)
+  auth::Rights needs = auth::kNothing; // rights of a client; others are refused with status 13
 };
 
 template <class Server>
@@ -150,6 +163,9 @@ private:
   std::atomic<std::size_t>* busy_;
 };
 
+// Whether this connection may send that command. Errors: denied.
+Status check_access(const Session& session, const CommandRule& rule);
+
 // Reads what is left of a request and writes its reply. False: the connection must end.
 Task<Result<bool>> finish_request(Session& session, Body& body, Result<Reply> reply,
                                   const SessionOptions& options);
@@ -163,29 +179,32 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
   Connection& connection = session.connection;
   for (;;) {
     // The first request must come in time; later an idle connection may stay for ever.
-    if (session.requests == 0)
-      connection.set_deadline(session.allowed ? options.io_timeout : options.stranger_timeout);
+    if (!session.known())
+      connection.set_deadline(options.stranger_timeout);
+    else if (session.requests == 0)
+      connection.set_deadline(options.io_timeout);
     else
       connection.clear_deadline();
     CAIRN_CO_RETURN_IF_ERROR(co_await connection.wait_readable());
     if (options.stopping != nullptr && *options.stopping) co_return Error{Errc::closed, "stopping"};
     const detail::BusyMark busy(options.busy);
-    if (session.allowed || session.peer) connection.set_deadline(options.io_timeout);
+    if (session.known()) connection.set_deadline(options.io_timeout);
     CAIRN_CO_TRY(header, co_await connection.read_header());
     if (header.command == static_cast<std::uint8_t>(wire::Command::quit))
       co_return Error{Errc::closed, "quit"};
 
     const auto* entry = table.find(header.command);
     const Access access = entry == nullptr ? Access::client : entry->rule.access;
-    if (access != Access::anyone && !session.allowed && !session.peer)
+    if (access != Access::anyone && !session.known())
       co_return Error{Errc::denied, connection.peer() + ": not in allow_hosts"};
 
     Body body(connection, header, options.io_timeout);
     // Whole requests only: half of one is dropped without an answer.
     if (header.body_size <= options.inline_max) CAIRN_CO_RETURN_IF_ERROR(co_await body.load());
     Result<Reply> reply = Error{Errc::invalid_argument, "unknown command"};
-    if (entry != nullptr && access == Access::peer && !session.peer) {
-      reply = Error{Errc::denied, "command is for nodes"};
+    Status may = entry == nullptr ? Status() : detail::check_access(session, entry->rule);
+    if (!may) {
+      reply = std::move(may).error();
     } else if (entry != nullptr && header.body_size > entry->rule.body_max) {
       reply = Error{Errc::invalid_argument, "body too long"};
     } else if (entry != nullptr) {
@@ -193,6 +212,7 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
     }
     CAIRN_CO_TRY(go_on, co_await detail::finish_request(session, body, std::move(reply), options));
     if (!go_on) co_return Error{Errc::closed, "ended after an error reply"};
+    if (!session.known()) co_return Error{Errc::denied, connection.peer() + ": no proof"};
     ++session.requests;
   }
 }

@@ -18,6 +18,7 @@ enum class NativeCommand : std::uint8_t {
   heartbeat = 163, // Heartbeat -> HeartbeatReply
   // anyone -> tracker
   cluster_view = 164, // ViewRequest -> ClusterView
+  // 165, prove, belongs to hello: common/auth/handshake.h
   // storage node -> storage node
   sync_hello = 180, // SyncHello -> SyncHelloReply: opens a sync stream
   sync_batch = 181, // SyncBatch -> SyncAck
@@ -37,14 +38,15 @@ struct Hello {
   std::string uuid;          // of the node; empty for people
   std::uint32_t node_id = 0; // numeric storage ID, 0 when it has none
   std::string group;
-  Bytes credentials;   // place of the mutual handshake
+  Bytes credentials;   // nonce of the mutual proof (common/auth/handshake.h); empty: has no secret
   std::string address; // "host:port" this side listens on; empty for people
+  std::string key_id;  // proves this access key; empty: the cluster's secret
 
   static constexpr auto fields() {
     using M = Hello;
     return std::tuple{integer(&M::version), integer(&M::role), string(&M::uuid),
                       integer(&M::node_id), string(&M::group), blob(&M::credentials),
-                      string(&M::address)};
+                      string(&M::address),  string(&M::key_id)};
   }
 };
 
@@ -53,7 +55,7 @@ struct HelloReply {
   Role role = Role::storage;
   std::string uuid;
   std::uint32_t node_id = 0;
-  Bytes credentials;
+  Bytes credentials; // nonce of a challenge; the other fields then come with the proof
 
   static constexpr auto fields() {
     using M = HelloReply;
@@ -130,11 +132,12 @@ struct ClusterView {
   std::vector<NodeView> nodes;
   std::vector<AliasView> aliases;
   std::vector<GroupView> groups;
+  Bytes access_keys; // an auth::KeyTable, sealed; for nodes only
 
   static constexpr auto fields() {
     using M = ClusterView;
     return std::tuple{integer(&M::version), string(&M::cluster_uuid), list(&M::nodes),
-                      list(&M::aliases), list(&M::groups)};
+                      list(&M::aliases),    list(&M::groups),         blob(&M::access_keys)};
   }
 };
 

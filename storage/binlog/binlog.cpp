@@ -1,6 +1,7 @@
 // Appending, group commit, recovery and pruning of the binlog.
 #include "storage/binlog/binlog.h"
 
+#include "common/base/durable_file.h"
 #include "storage/binlog/segment.h"
 
 #include <boost/asio/associated_executor.hpp>
@@ -23,6 +24,10 @@ namespace {
 // instead of four. A lone client never waits for it.
 constexpr std::size_t kLingerAbove = 8;
 constexpr std::chrono::microseconds kLinger{500};
+// A batch that holds this much carries no more content; the files are synced instead.
+constexpr std::size_t kCarryMax = 8 << 20;
+// After this long without a commit the journal is emptied, so that a start has nothing to replay.
+constexpr std::chrono::seconds kIdle{30};
 
 Result<wire::Bytes> read_whole(const fs::path& file) {
   const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
@@ -41,15 +46,25 @@ Result<wire::Bytes> read_whole(const fs::path& file) {
   return bytes;
 }
 
-// Makes a change of the directory itself (a new or removed name) durable.
-Status sync_directory(const fs::path& directory) {
-  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return errno_error("open " + directory.string(), errno);
-  const int failed = ::fsync(fd);
+Status sync_file(const fs::path& file) {
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno_error("open " + file.string(), errno);
+  const int failed = ::fdatasync(fd);
   const int error = errno;
   ::close(fd);
-  if (failed != 0) return errno_error("fsync " + directory.string(), error);
-  return Status();
+  return failed == 0 ? Status() : errno_error("fdatasync " + file.string(), error);
+}
+
+// Appends a record to the segment of `bytes` bytes behind `fd`; after an error the segment is as
+// before.
+Status write_frame(int fd, wire::View frame, std::uint64_t bytes) {
+  const ssize_t count = ::write(fd, frame.data(), frame.size());
+  if (count == static_cast<ssize_t>(frame.size())) return {};
+  const int failure = count < 0 ? errno : ENOSPC;
+  // A torn record would end the log for its readers.
+  if (count > 0 && ::ftruncate(fd, static_cast<off_t>(bytes)) != 0)
+    return errno_error("binlog: repair after a short write", errno);
+  return errno_error("binlog: write", failure);
 }
 
 // The number of this start: one more than the last, on stable storage before it is used.
@@ -58,18 +73,7 @@ Result<std::uint64_t> next_start(const fs::path& directory, std::uint64_t at_lea
   std::uint64_t last = 0;
   if (std::ifstream in(file); in) in >> last;
   const std::uint64_t start = std::max(last + 1, at_least);
-  const fs::path temporary = directory / "start.new";
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) return errno_error("open " + temporary.string(), errno);
-  const std::string text = std::to_string(start) + "\n";
-  const bool good = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                    ::fsync(fd) == 0;
-  const int error = errno;
-  ::close(fd);
-  if (!good) return errno_error("write " + temporary.string(), error);
-  if (::rename(temporary.c_str(), file.c_str()) != 0)
-    return errno_error("rename " + temporary.string(), errno);
-  CAIRN_RETURN_IF_ERROR(sync_directory(directory));
+  CAIRN_RETURN_IF_ERROR(durable_write_file(file, std::to_string(start) + "\n"));
   return start;
 }
 
@@ -96,10 +100,7 @@ Binlog::~Binlog() {
   }
   commit_wake_.notify_all();
   if (commit_thread_.joinable()) commit_thread_.join();
-  if (fd_ >= 0) {
-    if (auto synced = sync_log(); !synced) spdlog::error("binlog: {}", synced.error().text());
-    ::close(fd_);
-  }
+  if (fd_ >= 0) ::close(fd_);
 }
 
 Status Binlog::recover() {
@@ -130,10 +131,14 @@ Status Binlog::recover() {
       if (::truncate(last->second.c_str(), static_cast<off_t>(good)) != 0)
         return errno_error("truncate " + last->second.string(), errno);
     }
-    if (good > 0) break;
+    if (good > 0) {
+      CAIRN_RETURN_IF_ERROR(sync_file(last->second));
+      break;
+    }
     fs::remove(last->second, error);
     segments_.erase(last);
   }
+  CAIRN_RETURN_IF_ERROR(replay_journal(last_seq));
   CAIRN_TRY(start, next_start(directory_, (last_seq >> 32) + 1));
   end_ = last_seq;
   committed_ = last_seq;
@@ -141,24 +146,67 @@ Status Binlog::recover() {
   return open_segment(next_seq_);
 }
 
+// Opens the journal and repairs files and log from what it holds; `last_seq` becomes the position
+// of the last record there is.
+Status Binlog::replay_journal(std::uint64_t& last_seq) {
+  const bool exists = fs::exists(directory_ / "journal.0");
+  if (!exists && (!options_.durable || options_.journal_size == 0)) return {};
+  std::uint64_t records = 0;
+  const auto replay = [&](wire::View frame, wire::View content) -> Status {
+    std::size_t size = 0;
+    CAIRN_TRY(record, parse_record(frame, size));
+    if (!record) return Error{Errc::corrupt, "a record in the journal is cut"};
+    if (record->seq > last_seq) {
+      // What the log lost with the power goes into a segment of its own.
+      if (records++ == 0) CAIRN_RETURN_IF_ERROR(open_segment(record->seq));
+      CAIRN_RETURN_IF_ERROR(write_frame(fd_, frame, segment_bytes_));
+      segment_bytes_ += frame.size();
+      last_seq = record->seq;
+      own_files_ = record->own_files;
+      own_bytes_ = record->own_bytes;
+    }
+    if (record->kind == ChangeKind::put && content.size() == record->total_size && options_.restore)
+      return options_.restore(*record, content);
+    return {};
+  };
+  auto journal = Journal::open(directory_, options_.journal_size, replay);
+  if (journal.code() == Errc::no_space && !exists) {
+    // Files that are there already can still be served, and deleted.
+    spdlog::warn("binlog: no space for a journal, every commit syncs the store paths size={}",
+                 options_.journal_size);
+    return {};
+  }
+  if (!journal) return std::move(journal).error();
+  if (records > 0) spdlog::warn("binlog: {} records came back from the journal", records);
+  journal_ = std::move(*journal);
+  CAIRN_RETURN_IF_ERROR(sync_everything());
+  CAIRN_RETURN_IF_ERROR(journal_->release_all());
+  if (!options_.durable || options_.journal_size == 0) journal_.reset();
+  return {};
+}
+
 Status Binlog::open_segment(std::uint64_t first_seq) {
   const fs::path file = directory_ / segment_name(first_seq);
   const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (fd < 0) return errno_error("open " + file.string(), errno);
   if (options_.durable) {
-    if (auto synced = sync_directory(directory_); !synced) {
+    // A segment with a successor is whole: only the end of the last one is repaired after a crash.
+    Status synced = sync_directory(directory_);
+    if (synced && fd_ >= 0 && ::fdatasync(fd_) != 0)
+      synced = errno_error("binlog: fdatasync", errno);
+    if (!synced) {
       ::close(fd);
       return synced;
     }
   }
-  if (fd_ >= 0) retired_.push_back(fd_);
+  if (fd_ >= 0) ::close(fd_);
   fd_ = fd;
   segment_bytes_ = 0;
   segments_.emplace(first_seq, file);
   return Status();
 }
 
-Result<std::uint64_t> Binlog::append(LogRecord& record) {
+Result<std::uint64_t> Binlog::append(LogRecord& record, std::optional<wire::View> content) {
   {
     const std::lock_guard lock(append_mutex_);
     if (segment_bytes_ >= options_.segment_size) CAIRN_RETURN_IF_ERROR(open_segment(next_seq_));
@@ -174,20 +222,18 @@ Result<std::uint64_t> Binlog::append(LogRecord& record) {
     CAIRN_ASSERT(payload.size() <= kRecordMax);
     wire::store_big_endian(frame.data(), payload.size(), 4);
     wire::store_big_endian(frame.data() + 4, crc32(0, payload), 4);
-    const ssize_t count = ::write(fd_, frame.data(), frame.size());
-    if (count != static_cast<ssize_t>(frame.size())) {
-      const int failure = count < 0 ? errno : ENOSPC;
-      // A torn record would end the log for its readers.
-      if (count > 0 && ::ftruncate(fd_, static_cast<off_t>(segment_bytes_)) != 0)
-        return errno_error("binlog: repair after a short write", errno);
-      return errno_error("binlog: write", failure);
-    }
+    CAIRN_RETURN_IF_ERROR(write_frame(fd_, frame, segment_bytes_));
     segment_bytes_ += frame.size();
     ++next_seq_;
     own_files_ = record.own_files;
     own_bytes_ = record.own_bytes;
     end_ = record.seq;
-    if (options_.durable) return record.seq;
+    if (options_.durable) {
+      if (content && batch_.size() + content->size() > kCarryMax) content.reset();
+      if (!content) batch_needs_files_ = true;
+      if (journal_) batch_.add(frame, content.value_or(wire::View()));
+      return record.seq;
+    }
     committed_ = record.seq;
   }
   notify();
@@ -250,38 +296,102 @@ Status Binlog::commit_blocking(std::uint64_t seq) {
 }
 
 Status Binlog::sync_log() {
-  std::vector<int> full;
+  // Segments before the current one were synced when it began.
   int current = -1;
   {
     const std::lock_guard lock(append_mutex_);
-    full.swap(retired_);
+    if (fd_ < 0) return {};
     current = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
   }
-  Status status;
-  if (current < 0) status = errno_error("binlog: dup", errno);
-  for (const int fd : full) {
-    if (::fdatasync(fd) != 0 && status) status = errno_error("binlog: fdatasync", errno);
-    ::close(fd);
+  if (current < 0) return errno_error("binlog: dup", errno);
+  const int failed = ::fdatasync(current);
+  const int error = errno;
+  ::close(current);
+  return failed == 0 ? Status() : errno_error("binlog: fdatasync", error);
+}
+
+// Files and log, without the journal.
+Status Binlog::sync_everything() {
+  if (options_.sync_files) CAIRN_RETURN_IF_ERROR(options_.sync_files());
+  return sync_log();
+}
+
+// Takes the end of a checkpoint into account, after waiting for it with `wait`. What the journal
+// file that was left last holds is then where it belongs.
+Status Binlog::finish_checkpoint(bool wait) {
+  if (!checkpoint_.valid()) return {};
+  if (!wait && checkpoint_.wait_for(std::chrono::seconds(0)) != std::future_status::ready)
+    return {};
+  if (Status done = checkpoint_.get(); !done) {
+    // Still due: the next one who waits tries again.
+    checkpoint_ = std::async(std::launch::deferred, [this] { return sync_everything(); });
+    return done;
   }
-  if (current >= 0) {
-    if (::fdatasync(current) != 0 && status) status = errno_error("binlog: fdatasync", errno);
-    ::close(current);
+  journal_->release_others();
+  return {};
+}
+
+// Goes on in the other journal file if `batch` does not fit into this one, and syncs what this one
+// holds meanwhile.
+Status Binlog::make_room(const JournalBatch& batch) {
+  CAIRN_RETURN_IF_ERROR(finish_checkpoint(/*wait=*/false));
+  if (journal_->fits(batch)) return {};
+  CAIRN_RETURN_IF_ERROR(finish_checkpoint(/*wait=*/true));
+  journal_->turn();
+  checkpoint_ = std::async(std::launch::async, [this] { return sync_everything(); });
+  return {};
+}
+
+Status Binlog::make_durable(JournalBatch& batch, bool files_too) {
+  // After a failure the journal lacks records: what they speak of has to be synced itself.
+  const bool without = !journal_ || sync_due_ || !journal_->could_fit(batch);
+  sync_due_ = true;
+  if (without) {
+    CAIRN_RETURN_IF_ERROR(sync_everything());
+  } else {
+    if (files_too && options_.sync_files) CAIRN_RETURN_IF_ERROR(options_.sync_files());
+    CAIRN_RETURN_IF_ERROR(make_room(batch));
+    CAIRN_RETURN_IF_ERROR(journal_->write(batch));
   }
-  return status;
+  sync_due_ = false;
+  return {};
+}
+
+// Brings everything where it belongs, so that a replay has nothing to do.
+void Binlog::clean_journal() {
+  if (journal_ && !journal_->holds_anything()) return;
+  Status status = finish_checkpoint(/*wait=*/true);
+  if (status) status = sync_everything();
+  if (status && journal_) status = journal_->release_all();
+  if (!status) spdlog::error("binlog: {}", status.error().text());
 }
 
 void Binlog::commit_loop() {
+  JournalBatch batch;
   std::unique_lock lock(commit_mutex_);
   for (;;) {
-    commit_wake_.wait(lock, [this] { return stopping_ || !waiters_.empty(); });
-    if (waiters_.empty()) return;
+    const auto called = [this] { return stopping_ || !waiters_.empty(); };
+    if (!commit_wake_.wait_for(lock, kIdle, called)) {
+      lock.unlock();
+      if (journal_) clean_journal();
+      lock.lock();
+      continue;
+    }
+    if (waiters_.empty()) break;
     const bool crowded = waiters_.size() > kLingerAbove;
     lock.unlock();
     if (crowded) std::this_thread::sleep_for(kLinger);
 
-    const std::uint64_t target = end_.load();
-    Status status = options_.sync_files ? options_.sync_files() : Status();
-    if (status) status = sync_log();
+    std::uint64_t target = 0;
+    bool files_too = false;
+    {
+      const std::lock_guard appending(append_mutex_);
+      batch.clear();
+      batch.swap(batch_);
+      files_too = std::exchange(batch_needs_files_, false);
+      target = end_.load();
+    }
+    const Status status = make_durable(batch, files_too);
     if (status)
       committed_ = target;
     else
@@ -297,6 +407,8 @@ void Binlog::commit_loop() {
     if (status) notify();
     lock.lock();
   }
+  lock.unlock();
+  clean_journal();
 }
 
 std::uint64_t Binlog::begin_seq() const {

@@ -1,4 +1,5 @@
-// The ordered log of this node's changes: checksummed records in segment files, and group commit.
+// The ordered log of this node's changes: checksummed records in segment files, and group commit
+// through the journal (journal.h).
 //
 //   base_path/data/binlog/<first seq, 16 hex digits>.log
 //   record: u32 size | u32 crc32 of the payload | payload (LogRecord)      big-endian
@@ -9,12 +10,14 @@
 
 #include "common/base/result.h"
 #include "common/net/task.h"
+#include "storage/binlog/journal.h"
 #include "storage/binlog/record.h"
 
 #include <atomic>
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -26,23 +29,31 @@ namespace cairn::storage {
 struct BinlogOptions {
   std::uint64_t segment_size = 64 << 20; // bytes after which a new segment begins
   bool durable = true;                   // commit() waits for stable storage
+  // Bytes of each of the two journal files that take small files and records durably with one
+  // flush; 0: files and log are synced for every batch.
+  std::uint64_t journal_size = 0;
   // Makes the files that the records speak of durable (syncfs of the store paths written to since
-  // the last call). Called by the commit thread before it syncs the log itself.
+  // the last call). Called by the commit and the checkpoint thread before they sync the log itself.
   std::function<Status()> sync_files;
+  // After a crash: puts the file of a carried record back if it is not there as it should be.
+  // Called by open(), once for each that the journal holds, in order.
+  std::function<Status(const LogRecord&, wire::View content)> restore;
 };
 
 class Binlog {
 public:
-  // Opens or creates the log in `directory`, cuts a torn record off the end of the last segment and
-  // starts the commit thread. Errors: io_error; corrupt (a damaged record that is not the last).
+  // Opens or creates the log in `directory`, cuts a torn record off the end of the last segment,
+  // replays the journal and starts the commit thread. Errors: io_error; corrupt (a damaged record
+  // that is not the last).
   static Result<std::unique_ptr<Binlog>> open(std::filesystem::path directory,
                                               BinlogOptions options);
   ~Binlog(); // commits what was appended
 
   // Gives the record its seq, time and running totals, and writes it. Blocks for a write() to the
-  // page cache; any thread. The change it describes must be on disk already (page cache). Errors:
-  // io_error, no_space.
-  Result<std::uint64_t> append(LogRecord& record);
+  // page cache; any thread. The change it describes must be on disk already (page cache). With
+  // `content`, the whole of a new file, that file need not be synced for commit(): a copy goes into
+  // the journal. Errors: io_error, no_space.
+  Result<std::uint64_t> append(LogRecord& record, std::optional<wire::View> content = {});
 
   // Returns when every record up to `seq` and the files they speak of are on stable storage; at
   // once when not durable. Errors: io_error (a sync failed: the answer must not be success).
@@ -83,7 +94,13 @@ private:
   Binlog(std::filesystem::path directory, BinlogOptions options);
   Status recover();
   Status open_segment(std::uint64_t first_seq);
+  Status replay_journal(std::uint64_t& last_seq);
   Status sync_log();
+  Status sync_everything();
+  Status make_durable(JournalBatch& batch, bool files_too);
+  Status make_room(const JournalBatch& batch);
+  Status finish_checkpoint(bool wait);
+  void clean_journal();
   void enqueue(std::unique_ptr<Waiter> waiter);
   void commit_loop();
   void notify();
@@ -91,12 +108,13 @@ private:
   const std::filesystem::path directory_;
   const BinlogOptions options_;
 
-  mutable std::mutex append_mutex_; // guards fd_, retired_, segment_bytes_, segments_, next_seq_
+  mutable std::mutex append_mutex_; // guards what follows, up to the atomics
   int fd_ = -1;
-  std::vector<int> retired_; // descriptors of full segments, closed after the next sync
   std::uint64_t segment_bytes_ = 0;
   std::map<std::uint64_t, std::filesystem::path> segments_; // by first seq
   std::uint64_t next_seq_ = 1;
+  JournalBatch batch_;             // what was appended since the last commit
+  bool batch_needs_files_ = false; // some of it speaks of files that are not carried
   std::atomic<std::uint64_t> end_{0};
   std::atomic<std::uint64_t> own_files_{0};
   std::atomic<std::uint64_t> own_bytes_{0};
@@ -107,6 +125,10 @@ private:
   bool stopping_ = false;
   std::atomic<std::uint64_t> committed_{0};
   std::thread commit_thread_;
+  // Of the commit thread, once it runs.
+  std::unique_ptr<Journal> journal_;
+  std::future<Status> checkpoint_; // of the journal file that was left last, while it is due
+  bool sync_due_ = false;          // the last commit failed
 
   std::mutex listeners_mutex_; // guards listeners_
   std::map<int, std::function<void()>> listeners_;

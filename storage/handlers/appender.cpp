@@ -100,11 +100,12 @@ Task<Result<Reply>> regenerate_name(Context& context, Session& session, Body& bo
 } // namespace
 
 void add_appender_handlers(HandlerTable<Context>& table) {
-  const CommandRule content{Access::client, kFileSizeMax};
+  const CommandRule content{Access::client, kFileSizeMax, auth::kWrite};
+  const CommandRule name_only{Access::client, 64 * 1024, auth::kWrite};
   table.on(wire::Command::append_file, &append_file, content);
   table.on(wire::Command::modify_file, &modify_file, content);
-  table.on(wire::Command::truncate_file, &truncate_file);
-  table.on(wire::Command::regenerate_appender_name, &regenerate_name);
+  table.on(wire::Command::truncate_file, &truncate_file, name_only);
+  table.on(wire::Command::regenerate_appender_name, &regenerate_name, name_only);
 }
 
 } // namespace cairn::storage

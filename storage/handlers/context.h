@@ -1,7 +1,9 @@
 // What the handlers of a storage node work with.
 #pragma once
 
+#include "common/auth/audit.h"
 #include "common/config/storage_config.h"
+#include "common/net/native_hello.h"
 #include "common/net/session.h"
 #include "common/wire/integrity.h"
 #include "storage/binlog/binlog.h"
@@ -29,6 +31,7 @@ struct Counters {
   OperationCounter upload, append, modify, truncate, set_metadata, remove, download, get_metadata,
       create_link;
   std::atomic<std::uint64_t> remote_reads{0};       // answered from another node's disk
+  std::atomic<std::uint64_t> hello_refused{0};      // native connections without the right proof
   std::atomic<std::uint64_t> damaged_reads{0};      // a local copy did not hold what its name says
   std::atomic<std::uint64_t> last_source_update{0}; // unix seconds
 };
@@ -84,8 +87,10 @@ struct Context {
   SyncService& sync;
   // The Remote of the I/O thread that asks.
   std::function<Remote&()> remote;
-  // Decides whether a connection that says hello is a node or administrator of this cluster.
-  std::function<Status(const Session&, const wire::Hello&)> accept_hello;
+  // Decides who is a node or administrator of this cluster, or has an access key.
+  HelloGate gate;
+  // Deletes are noted here.
+  auth::AuditLog& audit;
   // What `admin` verbs answer (JSON), see status.cpp.
   std::function<std::string()> status_json;
   // A reader was served by another node although the file should be here, perhaps: to be looked at.
@@ -133,6 +138,14 @@ Task<Result<Reply>> forward_to_owner(Context& context, const RemoteName& name, B
 // Metadata text as it is on this node's disk. Errors: not_found (no file, or it has none), corrupt
 // (damaged, or gone although the catalogue lists them: they are being repaired).
 Task<Result<std::string>> metadata_here(Context& context, const RemoteName& name);
+// The same, but from any member that has them whole where ours are corrupt.
+Task<Result<std::string>> metadata_here_or_near(Context& context, RemoteName name);
+// Deletes a file of this group wherever it is, durably. Errors: not_found; unavailable, timeout (it
+// may be at a node that cannot be asked).
+Task<Result<Change>> remove_file(Context& context, RemoteName name);
+// Notes in the audit log what became of a delete; a log that fails is told in ours.
+void audit_delete(Context& context, std::string who, std::string from, std::string_view name,
+                  const Result<Change>& outcome);
 // Waits until a change is durable; answers the change.
 Task<Result<Change>> committed(Context& context, Result<Change> change);
 // "group + remote name", the reply of everything that makes a file.

@@ -33,6 +33,16 @@ Task<Status> send_kept(Context& context, RemoteName name, std::shared_ptr<const 
 
 } // namespace
 
+Task<Result<std::string>> StoreFiles::metadata(const RemoteName& name) {
+  const std::uint32_t owner = context_.peers.get()->owner_of(name);
+  if (owner != 0 && owner != context_.store.node_id()) {
+    // The owner sees every change first; while it is away, what is here must do.
+    auto text = co_await context_.remote().metadata(name);
+    if (text || text.code() == Errc::not_found) co_return text;
+  }
+  co_return co_await metadata_here_or_near(context_, name);
+}
+
 Task<Result<OpenFile>> StoreFiles::open(const RemoteName& name) {
   if (name.store_path() >= context_.store.path_count())
     co_return Error{Errc::not_found, "no such store path"};

@@ -12,6 +12,7 @@ public:
   explicit StoreFiles(Context& context) : context_(context) {}
 
   Task<Result<OpenFile>> open(const RemoteName& name) override;
+  Task<Result<std::string>> metadata(const RemoteName& name) override;
   std::string_view group() const override { return context_.config.group_name; }
 
 private:

@@ -55,20 +55,7 @@ Task<Result<Reply>> get_metadata(Context& context, Session& session, Body& body)
     }
     if (text.code() == Errc::not_found) co_return std::move(text).error();
   }
-  auto read = co_await metadata_here(context, name);
-  if (read.code() == Errc::corrupt) {
-    // Any member that has them whole will do.
-    const auto map = context.peers.get();
-    const wire::NameRequest asked{name.canonical()};
-    for (const wire::NodeView& node : map->members()) {
-      auto reply =
-          co_await context.remote().ask_node(node, wire::NativeCommand::fetch_meta, encode(asked));
-      if (!reply) continue;
-      read = std::string(wire::as_text(*reply));
-      break;
-    }
-  }
-  CAIRN_CO_TRY(text, std::move(read));
+  CAIRN_CO_TRY(text, co_await metadata_here_or_near(context, name));
   counted.succeed();
   co_return Reply(wire::to_bytes(text));
 }
@@ -92,9 +79,26 @@ Task<Result<std::string>> metadata_here(Context& context, const RemoteName& name
   co_return co_await context.store.pool(name.store_path()).run(std::move(work));
 }
 
+Task<Result<std::string>> metadata_here_or_near(Context& context, RemoteName name) {
+  auto read = co_await metadata_here(context, name);
+  if (read.code() == Errc::corrupt) {
+    // Any member that has them whole will do.
+    const auto map = context.peers.get();
+    const wire::NameRequest asked{name.canonical()};
+    for (const wire::NodeView& node : map->members()) {
+      auto reply =
+          co_await context.remote().ask_node(node, wire::NativeCommand::fetch_meta, encode(asked));
+      if (!reply) continue;
+      read = std::string(wire::as_text(*reply));
+      break;
+    }
+  }
+  co_return read;
+}
+
 void add_metadata_handlers(HandlerTable<Context>& table) {
-  table.on(wire::Command::set_metadata, &set_metadata, {Access::client, 128 * 1024});
-  table.on(wire::Command::get_metadata, &get_metadata);
+  table.on(wire::Command::set_metadata, &set_metadata, {Access::client, 128 * 1024, auth::kWrite});
+  table.on(wire::Command::get_metadata, &get_metadata, {Access::client, 64 * 1024, auth::kRead});
 }
 
 } // namespace cairn::storage

@@ -9,6 +9,7 @@
 #include "storage/sync/sync_service.h"
 
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 namespace cairn::storage {
 
@@ -21,15 +22,24 @@ void on_native(HandlerTable<Context>& table, wire::NativeCommand command,
 
 Task<Result<Reply>> hello(Context& context, Session& session, Body& body) {
   CAIRN_CO_TRY(all, co_await take_all(body));
-  CAIRN_CO_TRY(request, wire::decode_lenient<wire::Hello>(all));
-  CAIRN_CO_RETURN_IF_ERROR(context.accept_hello(session, request));
-  session.peer = true;
-  session.peer_id = request.node_id;
-  session.peer_uuid = request.uuid;
-  wire::HelloReply reply;
-  reply.uuid = context.uuid;
-  reply.node_id = context.store.node_id();
-  co_return Reply(wire::encode(reply));
+  wire::HelloReply self;
+  self.uuid = context.uuid;
+  self.node_id = context.store.node_id();
+  auto admitted =
+      co_await admit(session, all, std::move(self), context.gate, context.config.connect_timeout);
+  if (!admitted) {
+    context.counters.hello_refused.fetch_add(1, std::memory_order_relaxed);
+    spdlog::warn("hello refused peer={} cause={}", session.connection.peer(),
+                 admitted.error().text());
+    co_return std::move(admitted).error();
+  }
+  // The FastDFS protocol names files in many ways: a key that holds for a part of the group has
+  // its place in HTTP.
+  if (session.key && !session.key->covers(context.config.group_name)) {
+    session.key.reset();
+    co_return Error{Errc::denied, "the access key does not hold for all of the group"};
+  }
+  co_return Reply(std::move(admitted->reply));
 }
 
 Task<Result<Reply>> admin(Context& context, Session&, Body& body) {
@@ -156,7 +166,7 @@ Task<Result<Reply>> repair(Context& context, Session&, Body& body) {
 void add_native_handlers(HandlerTable<Context>& table) {
   const CommandRule peer{Access::peer, 64 * 1024};
   on_native(table, wire::NativeCommand::hello, &hello, {Access::anyone, 4096});
-  on_native(table, wire::NativeCommand::admin, &admin, peer);
+  on_native(table, wire::NativeCommand::admin, &admin, {Access::admin, 64 * 1024});
   on_native(table, wire::NativeCommand::fetch, &fetch, peer);
   on_native(table, wire::NativeCommand::probe, &probe, peer);
   on_native(table, wire::NativeCommand::fetch_meta, &fetch_meta, peer);

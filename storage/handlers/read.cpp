@@ -161,8 +161,8 @@ Task<Result<Reply>> active_test(Context&, Session&, Body& body) {
 } // namespace
 
 void add_read_handlers(HandlerTable<Context>& table) {
-  table.on(wire::Command::download_file, &download);
-  table.on(wire::Command::query_file_info, &file_info);
+  table.on(wire::Command::download_file, &download, {Access::client, 64 * 1024, auth::kRead});
+  table.on(wire::Command::query_file_info, &file_info, {Access::client, 64 * 1024, auth::kRead});
   table.on(wire::Command::active_test, &active_test);
 }
 

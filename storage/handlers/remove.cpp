@@ -2,15 +2,11 @@
 #include "common/wire/fastdfs.h"
 #include "storage/handlers/context.h"
 
+#include <spdlog/spdlog.h>
+
 namespace cairn::storage {
 
-namespace {
-
-Task<Result<Reply>> delete_file(Context& context, Session&, Body& body) {
-  CAIRN_CO_TRY(all, co_await take_all(body));
-  CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(all));
-  CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
-  CAIRN_CO_TRY(name, parse_name(context, request.name));
+Task<Result<Change>> remove_file(Context& context, RemoteName name) {
   CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
   Counted counted(context.counters.remove);
   DiskPool& pool = context.store.pool(name.store_path());
@@ -26,19 +22,53 @@ Task<Result<Reply>> delete_file(Context& context, Session&, Body& body) {
   if (made && made->name.empty()) {
     // It has not arrived here yet, or it never was: the tombstone meets it when it comes.
     CAIRN_CO_TRY(found, co_await context.remote().probe(name));
-    if (found.presence != wire::Presence::present) co_return Error{Errc::not_found, request.name};
+    if (found.presence != wire::Presence::present)
+      co_return Error{Errc::not_found, std::string(name.text())};
     auto force = [&store = context.store, &name] { return store.remove(name, Origin(), true); };
     made = co_await pool.run(std::move(force));
   }
   CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
   counted.succeed();
+  co_return change;
+}
+
+void audit_delete(Context& context, std::string who, std::string from, std::string_view name,
+                  const Result<Change>& outcome) {
+  auth::AuditEvent event;
+  event.who = std::move(who);
+  event.from = std::move(from);
+  event.what = "delete";
+  event.object = context.config.group_name + "/" + std::string(name);
+  event.result = outcome ? "ok" : std::string(describe(outcome.code()));
+  if (const Status noted = context.audit.append(event); !noted)
+    spdlog::error("the audit log cannot be written cause={}", noted.error().text());
+}
+
+namespace {
+
+std::string who(const Session& session) {
+  if (session.key) return "key " + session.key->id;
+  if (session.peer)
+    return session.peer_uuid.empty() ? "administrator" : "node " + session.peer_uuid;
+  return "client";
+}
+
+Task<Result<Reply>> delete_file(Context& context, Session& session, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(all));
+  CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
+  CAIRN_CO_TRY(name, parse_name(context, request.name));
+  const auto removed = co_await remove_file(context, name);
+  audit_delete(context, who(session), session.connection.peer_address().to_string(), name.text(),
+               removed);
+  if (!removed) co_return removed.error();
   co_return Reply();
 }
 
 } // namespace
 
 void add_delete_handlers(HandlerTable<Context>& table) {
-  table.on(wire::Command::delete_file, &delete_file);
+  table.on(wire::Command::delete_file, &delete_file, {Access::client, 64 * 1024, auth::kDelete});
 }
 
 } // namespace cairn::storage

@@ -132,11 +132,11 @@ Task<Result<Reply>> create_link(Context& context, Session& session, Body& body) 
 } // namespace
 
 void add_upload_handlers(HandlerTable<Context>& table) {
-  const CommandRule rule{Access::client, kBodyMax};
+  const CommandRule rule{Access::client, kBodyMax, auth::kWrite};
   table.on(wire::Command::upload_file, &upload_file, rule);
   table.on(wire::Command::upload_appender_file, &upload_appender, rule);
   table.on(wire::Command::upload_slave_file, &upload_slave, rule);
-  table.on(wire::Command::create_link, &create_link);
+  table.on(wire::Command::create_link, &create_link, {Access::client, 64 * 1024, auth::kWrite});
 }
 
 } // namespace cairn::storage

@@ -88,7 +88,7 @@ void set_body(HttpReply& reply, const OpenFile& file, std::vector<Piece> pieces)
 
 void add_file_headers(HttpReply& reply, const FileReplyContext& context) {
   reply.headers.emplace_back("X-Content-Type-Options", "nosniff");
-  if (is_active(context.content_type))
+  if (!context.active_content && is_active(context.content_type))
     reply.headers.emplace_back("Content-Security-Policy",
                                "sandbox; default-src 'none'; style-src 'unsafe-inline'; "
                                "img-src 'self' data:; font-src data:; media-src 'self' data:");

@@ -26,6 +26,7 @@ struct FileReplyContext {
   std::string_view cache_control;
   std::string_view disposition_name; // empty: shown in the browser, else saved under this name
   std::int64_t now = 0;              // unix seconds
+  bool active_content = false;       // types that browsers run may do so in the site's origin
 };
 
 // The answer to a GET or HEAD of an existing file: 200, 206 (one range, or multipart/byteranges),

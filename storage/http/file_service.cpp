@@ -42,6 +42,20 @@ Task<HttpReply> ready(HttpReply reply) {
   co_return reply;
 }
 
+// X-Cairn-Meta-NAME headers of metadata text; names that no header can have are left out.
+void add_metadata(HttpReply& reply, std::string_view text) {
+  constexpr std::string_view kToken =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
+  for (const std::string_view record : split(text, '\x01')) {
+    const std::size_t end = record.find('\x02');
+    if (end == std::string_view::npos || end == 0) continue;
+    const std::string_view name = record.substr(0, end);
+    if (name.find_first_not_of(kToken) != std::string_view::npos) continue;
+    reply.headers.emplace_back("X-Cairn-Meta-" + std::string(name),
+                               std::string(record.substr(end + 1)));
+  }
+}
+
 // A number of the query; nullopt when it is absent or no number.
 std::optional<std::uint64_t> number_of(std::string_view query, std::string_view name) {
   const auto text = query_value(query, name);
@@ -135,7 +149,13 @@ Task<HttpReply> FileIdResolver::answer(ResolvedUrl url) {
     const std::uint64_t end = std::min(number_of(query, "end").value_or(file->size), file->size);
     if (start > 13 && start < end) co_return flv_reply(*file, start, end, context);
   }
-  co_return file_reply(request, *name, *file, context);
+  context.active_content = config_.http.active_content;
+  HttpReply reply = file_reply(request, *name, *file, context);
+  if (request.head || config_.http.metadata_on_get) {
+    const auto metadata = co_await source_.metadata(*name);
+    if (metadata) add_metadata(reply, *metadata);
+  }
+  co_return reply;
 }
 
 // --- the service --------------------------------------------------------------------------------
@@ -215,10 +235,49 @@ Task<HttpReply> FileService::answer(const HttpRequest& request) {
     return ready(plain_reply(400, "malformed path"));
   }
   ResolvedUrl url(request, std::move(path));
-  for (const auto& resolver : resolvers_)
-    if (resolver->claims(url)) return resolver->answer(std::move(url));
+  if (guard_ != nullptr) {
+    if (auto reply = guard_->preflight(request)) return ready(std::move(*reply));
+  }
+  for (const auto& resolver : resolvers_) {
+    if (!resolver->claims(url)) continue;
+    // Changes are judged by those that make them; health and status have hosts of their own.
+    if (guard_ == nullptr || resolver == resolvers_.front())
+      return resolver->answer(std::move(url));
+    Grant grant;
+    if (url.is_read()) {
+      const auto name = remote_name_of(url.path(), config_.group_name);
+      const std::string object =
+          name ? config_.group_name + "/" + std::string(*name) : url.path().substr(1);
+      grant = guard_->admit_read(request, url.path(), object);
+      if (grant.refusal) {
+        guard_->add_cors(request, *grant.refusal);
+        return ready(std::move(*grant.refusal));
+      }
+    }
+    const bool seen = grant.key || guard_->charges(grant) || !config_.http.cors_origins.empty();
+    if (!seen) return resolver->answer(std::move(url));
+    return watched(*resolver, std::move(url), std::move(grant));
+  }
   if (!url.is_read()) return ready(method_not_allowed(kFileMethods));
   return ready(plain_reply(404, "no such file"));
+}
+
+Task<HttpReply> FileService::watched(Resolver& resolver, ResolvedUrl url, Grant grant) {
+  const HttpRequest& request = url.request();
+  HttpReply reply = co_await resolver.answer(std::move(url));
+  if (!request.head && guard_->charges(grant)) {
+    std::uint64_t bytes = reply.stream_length;
+    for (const HttpBodyPart& part : reply.body) bytes += part.text.size() + part.length;
+    guard_->charge(request, grant, bytes);
+  }
+  // A shared cache would show it to those who have no signature.
+  if (grant.key) {
+    for (auto& [name, value] : reply.headers) {
+      if (name == "Cache-Control") value = "private, no-cache";
+    }
+  }
+  guard_->add_cors(request, reply);
+  co_return reply;
 }
 
 } // namespace cairn::storage

@@ -7,6 +7,7 @@
 #include "common/net/mime_types.h"
 #include "storage/http/admin_pages.h"
 #include "storage/http/file_source.h"
+#include "storage/http/guard.h"
 #include "storage/http/http_metrics.h"
 #include "storage/http/resolver.h"
 
@@ -52,6 +53,10 @@ public:
   void add_before_ids(std::unique_ptr<Resolver> resolver);
   void add_after_ids(std::unique_ptr<Resolver> resolver);
 
+  // Asked before every request but those of the administrative pages. Before serving starts; it
+  // outlives the service.
+  void set_guard(HttpGuard& guard) { guard_ = &guard; }
+
   // For serve_http(); the service outlives both.
   HttpHandler handler();
   // Time-outs and limits for serve_http(), with the counters attached. `disk` reads cold files
@@ -63,6 +68,8 @@ public:
 private:
   explicit FileService(const config::StorageConfig& config);
   Task<HttpReply> answer(const HttpRequest& request);
+  // An answer whose headers or bytes the guard wants to see.
+  Task<HttpReply> watched(Resolver& resolver, ResolvedUrl url, Grant grant);
 
   const config::StorageConfig& config_;
   MimeTypes types_;
@@ -70,6 +77,7 @@ private:
   HttpMetrics metrics_;
   std::vector<std::unique_ptr<Resolver>> resolvers_; // in the order they are asked
   std::size_t ids_ = 0;                              // index of the ID grammar among them
+  HttpGuard* guard_ = nullptr;                       // null: everybody may read
 };
 
 } // namespace cairn::storage

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace cairn::storage {
@@ -39,6 +40,10 @@ public:
   // thread. Errors and what they become: not_found 404; denied, not_permitted 403;
   // invalid_argument 400; all others (unavailable, timeout, corrupt, io_error …) 503.
   virtual Task<Result<OpenFile>> open(const RemoteName& name) = 0;
+  // Metadata text of a file as FastDFS has it. Errors: not_found (none); others as open().
+  virtual Task<Result<std::string>> metadata(const RemoteName&) {
+    co_return Error{Errc::not_found, "no metadata"};
+  }
   // The group of this node; constant.
   virtual std::string_view group() const = 0;
 };

@@ -91,10 +91,10 @@ Task<Result<wire::Bytes>> RemoteFile::read_all(std::uint64_t bytes_max) {
 
 // --- Remote -------------------------------------------------------------------------------------
 
-Remote::Remote(const Peers& peers, wire::Hello hello, std::chrono::milliseconds connect_timeout,
-               std::chrono::milliseconds io_timeout)
+Remote::Remote(const Peers& peers, wire::Hello hello, Credentials credentials,
+               std::chrono::milliseconds connect_timeout, std::chrono::milliseconds io_timeout)
     : peers_(peers),
-      pool_(std::move(hello), connect_timeout),
+      pool_(std::move(hello), std::move(credentials), connect_timeout),
       answer_timeout_(std::min(io_timeout, 3 * connect_timeout)),
       io_timeout_(io_timeout),
       map_(peers.get()),

@@ -50,11 +50,12 @@ private:
 // One per I/O thread; all calls on that thread.
 class Remote {
 public:
-  // `peers` outlives it. `hello` is what this node says of itself. A peer that is connected has
-  // three times `connect_timeout`, at most `io_timeout`, to begin its answer to a fetch: longer
-  // counts as unreachable, so that a frozen machine does not hold up reads that another can serve.
-  Remote(const Peers& peers, wire::Hello hello, std::chrono::milliseconds connect_timeout,
-         std::chrono::milliseconds io_timeout);
+  // `peers` outlives it. `hello` is what this node says of itself, and proves. A peer that is
+  // connected has three times `connect_timeout`, at most `io_timeout`, to begin its answer to a
+  // fetch: longer counts as unreachable, so that a frozen machine does not hold up reads that
+  // another can serve.
+  Remote(const Peers& peers, wire::Hello hello, Credentials credentials,
+         std::chrono::milliseconds connect_timeout, std::chrono::milliseconds io_timeout);
 
   // Opens [offset, offset + length) (length 0: to the end) of a file that is not here. Asked in
   // this order: the source, other active members, the rest; who could not be reached a moment ago

@@ -16,11 +16,12 @@ Task<std::optional<Result<wire::RepairReply>>> repair_there(Repairer& repairer, 
 
 } // namespace
 
-Integrity::Integrity(const config::StorageConfig& config, wire::Hello hello, Store& store,
-                     Binlog& binlog, Catalogue& catalogue, Peers& peers)
+Integrity::Integrity(const config::StorageConfig& config, wire::Hello hello,
+                     Credentials credentials, Store& store, Binlog& binlog, Catalogue& catalogue,
+                     Peers& peers)
     : store_(store), catalogue_(catalogue), peers_(peers) {
-  remote_ = std::make_unique<Remote>(peers, std::move(hello), config.connect_timeout,
-                                     config.network_timeout);
+  remote_ = std::make_unique<Remote>(peers, std::move(hello), std::move(credentials),
+                                     config.connect_timeout, config.network_timeout);
   repairer_ =
       std::make_unique<Repairer>(io_.at(0), *remote_, config, store, binlog, catalogue, peers);
   scrubber_ = std::make_unique<Scrubber>(config, store, catalogue, [this](const RemoteName& name) {

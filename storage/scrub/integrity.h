@@ -15,9 +15,9 @@ namespace cairn::storage {
 
 class Integrity {
 public:
-  // What is borrowed outlives it. `hello` is what this node says of itself to peers.
-  Integrity(const config::StorageConfig& config, wire::Hello hello, Store& store, Binlog& binlog,
-            Catalogue& catalogue, Peers& peers);
+  // What is borrowed outlives it. `hello` is what this node says of itself to peers, and proves.
+  Integrity(const config::StorageConfig& config, wire::Hello hello, Credentials credentials,
+            Store& store, Binlog& binlog, Catalogue& catalogue, Peers& peers);
   ~Integrity(); // stops
 
   // Runs check_return() before anything else, then `done` (on its own thread). Before start().

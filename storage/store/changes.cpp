@@ -47,11 +47,6 @@ std::uint64_t size_of_file(int fd) {
   return ::fstat(fd, &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
 }
 
-void set_mtime(int fd, std::uint32_t mtime) {
-  const timespec times[2] = {{static_cast<time_t>(mtime), 0}, {static_cast<time_t>(mtime), 0}};
-  ::futimens(fd, times);
-}
-
 } // namespace
 
 Result<File> Store::open_appender(const RemoteName& name) const {

@@ -75,6 +75,23 @@ Result<bool> Store::recover_file(Path& path, std::uint8_t index, const std::stri
   return true;
 }
 
+Status Store::restore(const LogRecord& record, wire::View content) {
+  clock_.observe(record.stamp);
+  const auto name = parse_remote_name(record.name);
+  if (!name || name->kind() != FileKind::normal || !check(*name)) return {};
+  CAIRN_TRY(tombstone, tombstones_->find(name->canonical()));
+  if (tombstone && tombstone->stamp >= record.stamp) return {};
+  const auto there = content_crc32(*name, true);
+  if (there && *there == record.crc32 && open_file(*name)) return {};
+  Path& path = path_of(*name);
+  CAIRN_TRY(staged, stage(name->store_path()));
+  CAIRN_RETURN_IF_ERROR(staged.write(content));
+  set_mtime(staged.fd(), record.mtime);
+  CAIRN_RETURN_IF_ERROR(replace_under(path, staged.fd(), std::string(name->true_name())));
+  spdlog::info("put a file back that the power loss took file={}", record.name);
+  return {};
+}
+
 Result<std::uint64_t> Store::recover_after_crash() {
   std::unordered_set<std::string> known;
   std::uint32_t last = 0;

@@ -36,6 +36,11 @@ Status write_all(int fd, wire::View bytes, std::uint64_t offset) {
 
 } // namespace
 
+void set_mtime(int fd, std::uint32_t time) {
+  const timespec times[2] = {{static_cast<time_t>(time), 0}, {static_cast<time_t>(time), 0}};
+  ::futimens(fd, times);
+}
+
 File::~File() {
   if (fd_ >= 0) ::close(fd_);
 }
@@ -111,15 +116,16 @@ std::string Store::new_name(std::uint8_t store_path, Directory directory, FileKi
                           extension_block(extension, random >> 24));
 }
 
-Result<std::uint64_t> Store::log(LogRecord record, const Origin& origin) {
+Result<std::uint64_t> Store::log(LogRecord record, const Origin& origin,
+                                 std::optional<wire::View> content) {
   record.received = origin.id != 0;
   record.origin_id = origin.id != 0 ? origin.id : node_id_.load();
   record.origin_seq = origin.seq;
-  return binlog_->append(record);
+  return binlog_->append(record, content);
 }
 
 Result<Change> Store::log_new(Path& path, std::string name, std::uint64_t size, std::uint32_t crc32,
-                              std::uint32_t time) {
+                              std::uint32_t time, std::optional<wire::View> content) {
   path.files.fetch_add(1, std::memory_order_relaxed);
   path.dirty = true;
   LogRecord record;
@@ -130,7 +136,7 @@ Result<Change> Store::log_new(Path& path, std::string name, std::uint64_t size, 
   record.total_size = size;
   record.length = size;
   record.crc32 = crc32;
-  auto seq = log(std::move(record), Origin());
+  auto seq = log(std::move(record), Origin(), content);
   if (!seq) {
     // Without a record the file would be here and nowhere else.
     ::unlinkat(path.data_fd, name.c_str() + 4, 0);
@@ -166,9 +172,8 @@ Result<Change> Store::create(const NewFile& file, std::uint8_t store_path, wire:
       ::unlinkat(path.data_fd, true_name, 0);
       return fail(path, std::move(written).error());
     }
-    // The second may have turned since the name was made; every copy has the time of the name.
-    const timespec times[2] = {{static_cast<time_t>(time), 0}, {static_cast<time_t>(time), 0}};
-    ::futimens(out.get(), times);
+    // Every copy has the time of the name. The file has it already, unless the second has turned.
+    if (std::time(nullptr) != static_cast<std::time_t>(time)) set_mtime(out.get(), time);
     // The checksum of a small normal file is in its name.
     if (file.appender || content.size() > FileSums::kBlockSizeMin) {
       FileSums sums;
@@ -176,7 +181,9 @@ Result<Change> Store::create(const NewFile& file, std::uint8_t store_path, wire:
       save_sums(true_name, path, out.get(), sums);
     }
     note_written(out.get());
-    return log_new(path, std::move(name), content.size(), crc, time);
+    // An appender file changes under its name: what the journal carries would not say what it is.
+    const auto carried = file.appender ? std::optional<wire::View>() : content;
+    return log_new(path, std::move(name), content.size(), crc, time, carried);
   }
   return Error{Errc::busy, "no free name in " + path.root.string()};
 }
@@ -201,10 +208,9 @@ Result<Change> Store::publish(const NewFile& file, StagedFile staged) {
     const Status linked = link_under(path, staged.fd(), name.substr(4));
     if (linked.code() == Errc::exists) continue;
     CAIRN_RETURN_IF_ERROR(linked);
-    const timespec times[2] = {{static_cast<time_t>(time), 0}, {static_cast<time_t>(time), 0}};
-    ::futimens(staged.fd(), times);
+    set_mtime(staged.fd(), time);
     note_written(staged.fd());
-    return log_new(path, std::move(name), staged.size(), staged.crc32(), time);
+    return log_new(path, std::move(name), staged.size(), staged.crc32(), time, {});
   }
   return Error{Errc::busy, "no free name in " + path.root.string()};
 }
@@ -215,11 +221,18 @@ Result<Change> Store::put(const RemoteName& name, wire::View content, const Orig
   CAIRN_TRY(staged, stage(name.store_path()));
   if (auto written = staged.write(content); !written)
     return fail(path_of(name), std::move(written).error());
-  return put(name, std::move(staged), origin, replace);
+  // Only what its name describes can be put back without asking what became of it.
+  const auto carried = name.kind() == FileKind::normal ? content : std::optional<wire::View>();
+  return put_staged(name, std::move(staged), origin, replace, carried);
 }
 
 Result<Change> Store::put(const RemoteName& name, StagedFile staged, const Origin& origin,
                           bool replace) {
+  return put_staged(name, std::move(staged), origin, replace, {});
+}
+
+Result<Change> Store::put_staged(const RemoteName& name, StagedFile staged, const Origin& origin,
+                                 bool replace, std::optional<wire::View> content) {
   CAIRN_RETURN_IF_ERROR(check(name));
   Path& path = path_of(name);
   const std::string true_name(name.true_name());
@@ -236,8 +249,7 @@ Result<Change> Store::put(const RemoteName& name, StagedFile staged, const Origi
       return Error{Errc::exists, name.canonical() + " was deleted"};
     CAIRN_RETURN_IF_ERROR(tombstones_->erase(name.canonical()));
   }
-  const timespec times[2] = {{static_cast<time_t>(mtime), 0}, {static_cast<time_t>(mtime), 0}};
-  ::futimens(staged.fd(), times);
+  set_mtime(staged.fd(), mtime);
   if (name.kind() == FileKind::slave) ::fsetxattr(staged.fd(), kXattr, &stamp, sizeof stamp, 0);
   // What a name does not say of its content.
   if (name.kind() != FileKind::normal || staged.size() > FileSums::kBlockSizeMin)
@@ -258,7 +270,7 @@ Result<Change> Store::put(const RemoteName& name, StagedFile staged, const Origi
   record.total_size = staged.size();
   record.length = staged.size();
   record.crc32 = staged.crc32();
-  CAIRN_TRY(seq, log(std::move(record), origin));
+  CAIRN_TRY(seq, log(std::move(record), origin, content));
   return Change{name.canonical(), seq};
 }
 

@@ -199,8 +199,8 @@ public:
   // one keeps a name in data/.quarantine/. `damaged`: the copy that was found so (nullopt: none
   // was there); if another one is there by now nothing is done: seq 0. Errors: exists (the file was
   // deleted), io_error, no_space.
-  Result<Change> restore(const RemoteName& name, StagedFile staged,
-                         const std::optional<CopyStamp>& damaged, const Origin& origin);
+  Result<Change> replace_copy(const RemoteName& name, StagedFile staged,
+                              const std::optional<CopyStamp>& damaged, const Origin& origin);
   // Removes quarantined copies older than `before` (unix seconds); answers how many are left.
   std::uint64_t prune_quarantine(std::uint32_t before);
   // Moves a file and its metadata to data/.returned/, where nobody serves it. Errors: io_error.
@@ -236,8 +236,12 @@ public:
   // Called every second.
   void refresh_usage();
   std::vector<PathStatus> status() const;
-  // For the binlog: syncfs of every path that was written to since the last call.
+  // For the binlog: syncfs of every path that was written to since the last call. Returns when a
+  // call under way in another thread has ended, too.
   Status sync_files();
+  // For the binlog after a crash: the file of `record` is as its name says, or is made so from
+  // `content`, unless it was deleted. Errors: io_error, no_space.
+  Status restore(const LogRecord& record, wire::View content);
   // Removes the temporary files that a crash left. Blocks; before serving.
   void sweep();
   // After a crash: what was written last may lack its record, or be written half. A whole file
@@ -256,7 +260,7 @@ private:
     std::atomic<std::uint64_t> total_bytes{0}, free_bytes{0}, total_inodes{0}, free_inodes{0};
     std::atomic<std::uint64_t> files{0};
     std::atomic<std::uint8_t> state{0};     // wire::PathState
-    std::atomic<bool> dirty{false};         // written to since the last sync
+    std::atomic<bool> dirty{true};          // written to since the last sync, or before the start
     std::atomic<bool> has_side_sums{false}; // data/.sums/ is in use: no extended attributes there
     mutable std::mutex failure_mutex;       // guards failure
     std::string failure;
@@ -278,7 +282,11 @@ private:
   Status link_under(Path& path, int fd, const std::string& true_name);
   Status replace_under(Path& path, int fd, const std::string& true_name);
   Status make_directory(Path& path, std::string_view true_name);
-  Result<std::uint64_t> log(LogRecord record, const Origin& origin);
+  // `content`: of a file that is new and whole, see Binlog::append().
+  Result<std::uint64_t> log(LogRecord record, const Origin& origin,
+                            std::optional<wire::View> content = {});
+  Result<Change> put_staged(const RemoteName& name, StagedFile staged, const Origin& origin,
+                            bool replace, std::optional<wire::View> content);
   // Notes a failure on a path and gives it back: an error of the disk makes the path read-only, a
   // full one takes no more until its free space is read again.
   Error fail(Path& path, Error error);
@@ -289,7 +297,7 @@ private:
                        std::uint64_t size, std::uint32_t crc32, std::uint32_t time,
                        const std::string& extension) const;
   Result<Change> log_new(Path& path, std::string name, std::uint64_t size, std::uint32_t crc32,
-                         std::uint32_t time);
+                         std::uint32_t time, std::optional<wire::View> content);
   Result<File> open_appender(const RemoteName& name) const;
   Result<FileSums> load_sums(const RemoteName& name, int fd) const;
   void save_sums(std::string_view true_name, Path& path, int fd, const FileSums& sums);
@@ -327,9 +335,13 @@ private:
   HybridClock clock_;
   mutable Verdicts verdicts_;
   std::function<void(const RemoteName&, const std::string&)> on_suspect_; // constant while serving
+  std::mutex sync_mutex_; // held while sync_files() runs
   // One lock per file would be millions; names are spread over these.
   mutable std::array<std::mutex, 256> locks_;
 };
+
+// Sets modification and access time of an open file, in unix seconds.
+void set_mtime(int fd, std::uint32_t time);
 
 // FastDFS metadata text in canonical form: records sorted by name, names cut to 64 and values to
 // 256 bytes, records without separator dropped, later ones winning. With `base` the union of both.

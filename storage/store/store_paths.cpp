@@ -212,6 +212,7 @@ std::vector<PathStatus> Store::status() const {
 }
 
 Status Store::sync_files() {
+  const std::lock_guard lock(sync_mutex_);
   Status status;
   for (auto& path : paths_) {
     if (!path->dirty.exchange(false)) continue;

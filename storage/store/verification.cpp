@@ -396,8 +396,8 @@ Status Store::end_change(const RemoteName& name, int fd, Mutation change, wire::
 
 // --- replacing
 
-Result<Change> Store::restore(const RemoteName& name, StagedFile staged,
-                              const std::optional<CopyStamp>& damaged, const Origin& origin) {
+Result<Change> Store::replace_copy(const RemoteName& name, StagedFile staged,
+                                   const std::optional<CopyStamp>& damaged, const Origin& origin) {
   CAIRN_RETURN_IF_ERROR(check(name));
   Path& path = path_of(name);
   const std::string true_name(name.true_name());

@@ -19,6 +19,9 @@ namespace {
 
 constexpr std::string_view kStateKey = "!state"; // sorts before every name
 constexpr std::size_t kRecordsPerBatch = 1000;
+// Under load records are gathered this long, so that they share a database write; wait_for() does
+// not wait for it.
+constexpr std::chrono::milliseconds kGather{50};
 // A store path without changes still moves on after so many records of others, so that the log
 // need not be kept for it.
 constexpr std::uint64_t kRecordsUntilState = 10'000;
@@ -184,6 +187,7 @@ void Catalogue::loop() {
       wake_.wait_for(lock, kPauseAfterError, [this] { return stopping_; });
     } else {
       wake_.wait(lock, [this] { return woken_ || stopping_; });
+      wake_.wait_for(lock, kGather, [this] { return waiting_ > 0 || stopping_; });
     }
     if (stopping_) return;
     woken_ = false;
@@ -204,7 +208,11 @@ Status Catalogue::follow() {
   if (from < position_.load()) from = position_.load();
   publish(from);
 
-  BinlogReader reader(binlog_, from);
+  // Kept from call to call: to find a position, a reader has to read its segment from the
+  // beginning.
+  if (!reader_ || reader_->position() != from)
+    reader_ = std::make_unique<BinlogReader>(binlog_, from);
+  BinlogReader& reader = *reader_;
   for (;;) {
     Batch batch;
     while (batch.records < kRecordsPerBatch) {
@@ -241,8 +249,11 @@ void Catalogue::publish(std::uint64_t position) {
 
 bool Catalogue::wait_for(std::uint64_t seq, std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
+  ++waiting_;
+  wake_.notify_one();
   moved_.wait_for(lock, timeout,
                   [&] { return stopping_ || (ready_.load() && position_.load() >= seq); });
+  --waiting_;
   return ready_.load() && position_.load() >= seq;
 }
 

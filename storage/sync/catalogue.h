@@ -105,10 +105,13 @@ private:
   std::atomic<std::uint64_t> kept_position_{0};
   std::atomic<std::uint64_t> count_{0};
 
-  std::mutex mutex_;              // guards woken_ and stopping_
+  std::unique_ptr<BinlogReader> reader_; // the thread's
+
+  std::mutex mutex_;              // guards woken_, waiting_ and stopping_
   std::condition_variable wake_;  // for the thread
   std::condition_variable moved_; // for wait_for()
   bool woken_ = false;
+  std::size_t waiting_ = 0; // callers in wait_for()
   bool stopping_ = false;
   int listener_ = 0;
   std::thread thread_;

@@ -221,7 +221,8 @@ Task<Status> Sender::introduce(FrameClient& client) {
   hello.uuid = options_.own_uuid;
   hello.node_id = group.own_id;
   hello.group = options_.group;
-  CAIRN_CO_TRY(who, co_await client.hello(std::move(hello), options_.connect_timeout));
+  CAIRN_CO_TRY(
+      who, co_await client.hello(std::move(hello), options_.credentials, options_.connect_timeout));
   if (who.uuid != peer_.uuid)
     co_return Error{Errc::invalid_argument, "another node answers at that address: " + who.uuid};
 

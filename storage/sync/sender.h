@@ -26,6 +26,7 @@ namespace cairn::storage {
 
 struct SenderOptions {
   std::string own_uuid;
+  Credentials credentials; // proved to the peer
   std::string group;
   std::string log_id;
   SenderLimits limits;

@@ -41,18 +41,21 @@ bool is_active(const wire::NodeView& node) {
 } // namespace
 
 SyncService::SyncService(const config::StorageConfig& config, std::string uuid, Store& store,
-                         Binlog& binlog, Peers& peers)
+                         Binlog& binlog, Peers& peers, Credentials credentials)
     : config_(config),
       uuid_(std::move(uuid)),
       directory_(config.base_path / "data" / "sync"),
       store_(store),
       binlog_(binlog),
-      peers_(peers) {}
+      peers_(peers),
+      credentials_(std::move(credentials)) {}
 
 Result<std::unique_ptr<SyncService>> SyncService::open(const config::StorageConfig& config,
                                                        const std::string& uuid, Store& store,
-                                                       Binlog& binlog, Peers& peers) {
-  std::unique_ptr<SyncService> service(new SyncService(config, uuid, store, binlog, peers));
+                                                       Binlog& binlog, Peers& peers,
+                                                       Credentials credentials) {
+  std::unique_ptr<SyncService> service(
+      new SyncService(config, uuid, store, binlog, peers, std::move(credentials)));
   ReceiverOptions options;
   options.group = config.group_name;
   options.own_uuid = uuid;
@@ -245,6 +248,7 @@ void SyncService::reconcile() {
 SenderOptions SyncService::sender_options(const wire::NodeView& peer) const {
   SenderOptions options;
   options.own_uuid = uuid_;
+  options.credentials = credentials_;
   options.group = config_.group_name;
   options.log_id = log_id_;
   options.limits.window_bytes = config_.sync_window_bytes;

@@ -27,11 +27,13 @@ namespace cairn::storage {
 
 class SyncService {
 public:
-  // Opens the receiver and the catalogue below base_path/data. What is borrowed outlives it.
+  // Opens the receiver and the catalogue below base_path/data. What is borrowed outlives it;
+  // `credentials` are proved to the peers.
   // Errors: io_error, no_space.
   static Result<std::unique_ptr<SyncService>> open(const config::StorageConfig& config,
                                                    const std::string& uuid, Store& store,
-                                                   Binlog& binlog, Peers& peers);
+                                                   Binlog& binlog, Peers& peers,
+                                                   Credentials credentials);
   ~SyncService(); // stops
 
   // These store paths are not what they were: they are walked again, and every peer brings this
@@ -84,7 +86,7 @@ private:
   };
 
   SyncService(const config::StorageConfig& config, std::string uuid, Store& store, Binlog& binlog,
-              Peers& peers);
+              Peers& peers, Credentials credentials);
 
   Status make_log_id();
   Task<void> tick();
@@ -102,6 +104,7 @@ private:
   Store& store_;
   Binlog& binlog_;
   Peers& peers_;
+  Credentials credentials_;
   std::string log_id_;
   std::unique_ptr<Catalogue> catalogue_;
   std::unique_ptr<SyncReceiver> receiver_;

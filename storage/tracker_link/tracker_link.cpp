@@ -212,7 +212,8 @@ private:
       hello.uuid = uuid_;
       hello.node_id = id_;
       hello.group = config_.group_name;
-      auto reply = co_await tracker.client->hello(std::move(hello), answer_timeout_);
+      auto reply =
+          co_await tracker.client->hello(std::move(hello), callbacks_.credentials, answer_timeout_);
       if (reply) co_return Status();
       failure = std::move(reply).error();
     }
@@ -357,6 +358,8 @@ private:
 
   Status take_view(Tracker& tracker, wire::ClusterView view) {
     const std::uint64_t version = view.version;
+    if (callbacks_.on_access_keys && !view.access_keys.empty())
+      callbacks_.on_access_keys(std::exchange(view.access_keys, {}));
     CAIRN_RETURN_IF_ERROR(views_.take(tracker.index, std::move(view)));
     tracker.view_version = version;
     peers_.update(views_.merged());

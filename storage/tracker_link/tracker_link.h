@@ -39,6 +39,9 @@ struct LinkCallbacks {
   // Told the numeric storage ID once it is certain and durable: by start() when it was before,
   // else after the first accepted join. Never told another one later.
   std::function<void(std::uint32_t)> on_id;
+  // Told the sealed access keys of a tracker's view when they may be others than before.
+  std::function<void(const wire::Bytes&)> on_access_keys;
+  Credentials credentials; // proved to every tracker
 };
 
 // A connection to every configured tracker, each with a loop of its own on one io_context, which

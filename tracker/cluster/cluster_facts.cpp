@@ -4,6 +4,8 @@
 #include "common/base/file_id.h"
 #include "common/base/text.h"
 
+#include <utility>
+
 namespace cairn::tracker {
 
 namespace {
@@ -11,6 +13,9 @@ namespace {
 using wire::Mutation;
 
 constexpr std::size_t kUuidSize = 36;
+// Every node holds all of them in memory.
+constexpr std::size_t kAccessKeysMax = 100'000;
+constexpr std::size_t kKeyTextMax = 512;
 
 std::string uuid_key() {
   return "Cu";
@@ -20,6 +25,13 @@ std::string group_key(std::string_view name) {
 }
 std::string alias_key(std::string_view former) {
   return "Ca" + std::string(former);
+}
+
+std::string access_key_key(std::string_view id) {
+  return "Ck" + std::string(id);
+}
+std::string key_version_key() {
+  return "Cv";
 }
 
 std::string node_key(std::uint32_t id) {
@@ -71,7 +83,7 @@ OtherMembers others_brought_up(const std::map<std::uint32_t, NodeFact>& nodes,
 
 } // namespace
 
-ClusterFacts ClusterFacts::from_view(const wire::ClusterView& view) {
+ClusterFacts ClusterFacts::from_view(const wire::ClusterView& view, const auth::KeyTable& keys) {
   ClusterFacts facts;
   facts.cluster_uuid_ = view.cluster_uuid;
   for (const auto& group : view.groups) facts.groups_[group.name] = GroupFact{group.name};
@@ -92,6 +104,8 @@ ClusterFacts ClusterFacts::from_view(const wire::ClusterView& view) {
     facts.nodes_[node.id] = std::move(node);
   }
   for (const auto& alias : view.aliases) facts.aliases_[alias.former] = alias;
+  for (const auto& key : keys.keys) facts.keys_[key.id] = key;
+  facts.key_version_ = keys.version;
   return facts;
 }
 
@@ -241,6 +255,45 @@ Result<ClusterFacts::Mutations> ClusterFacts::run(const RemoveAlias& command) co
   return Mutations{Mutation::remove(alias_key(command.former))};
 }
 
+auth::KeyTable ClusterFacts::key_table() const {
+  auth::KeyTable table;
+  table.cluster_uuid = cluster_uuid_;
+  table.version = key_version_;
+  for (const auto& [id, key] : keys_) table.keys.push_back(key);
+  return table;
+}
+
+Mutation ClusterFacts::next_key_version() const {
+  wire::Bytes number;
+  wire::Writer(number).integer(key_version_ + 1, 8);
+  return Mutation::put(key_version_key(), std::string(wire::as_text(number)));
+}
+
+Result<ClusterFacts::Mutations> ClusterFacts::run(const AddKey& command) const {
+  const auth::AccessKey& key = command.key;
+  if (key.id.empty() || key.id.size() > kKeyTextMax || key.secret.size() < auth::kSecretMin ||
+      key.rights == auth::kNothing || key.note.size() > kKeyTextMax)
+    return invalid("an access key needs an ID, a secret and rights");
+  if (keys_.contains(key.id)) return Error{Errc::exists, "access key " + key.id + " exists"};
+  if (keys_.size() >= kAccessKeysMax) return invalid("there are too many access keys");
+  return Mutations{put(access_key_key(key.id), key), next_key_version()};
+}
+
+Result<ClusterFacts::Mutations> ClusterFacts::run(const RotateKey& command) const {
+  const auto found = keys_.find(command.id);
+  if (found == keys_.end()) return Error{Errc::not_found, "no access key " + command.id};
+  if (command.secret.size() < auth::kSecretMin) return invalid("the secret is too short");
+  auth::AccessKey key = found->second;
+  key.former_secret = std::exchange(key.secret, command.secret);
+  key.former_until = command.former_until;
+  return Mutations{put(access_key_key(key.id), key), next_key_version()};
+}
+
+Result<ClusterFacts::Mutations> ClusterFacts::run(const RemoveKey& command) const {
+  if (!keys_.contains(command.id)) return Error{Errc::not_found, "no access key " + command.id};
+  return Mutations{Mutation::remove(access_key_key(command.id)), next_key_version()};
+}
+
 Status ClusterFacts::load(std::string_view key, std::string_view value) {
   if (key.size() < 2 || key[0] != 'C') return {};
   const std::string_view name = key.substr(2);
@@ -270,6 +323,16 @@ Status ClusterFacts::load(std::string_view key, std::string_view value) {
       aliases_[std::string(name)] = *std::move(alias);
       return {};
     }
+    case 'k': {
+      auto access = wire::decode_lenient<auth::AccessKey>(wire::as_view(value));
+      if (!access) return damaged(access.error());
+      keys_[std::string(name)] = *std::move(access);
+      return {};
+    }
+    case 'v':
+      if (value.size() != 8) return Error{Errc::corrupt, "row Cv has a wrong length"};
+      key_version_ = wire::load_big_endian(wire::as_view(value).data(), value.size());
+      return {};
     // Rows of later versions: not ours to judge.
     default:
       return {};
@@ -282,6 +345,7 @@ void ClusterFacts::remove(std::string_view key) {
   if (key[1] == 'u') cluster_uuid_.clear();
   if (key[1] == 'g') groups_.erase(name);
   if (key[1] == 'a') aliases_.erase(name);
+  if (key[1] == 'k') keys_.erase(name);
   if (key[1] == 'n' && name.size() == 4) {
     nodes_.erase(
         static_cast<std::uint32_t>(wire::load_big_endian(wire::as_view(name).data(), name.size())));

@@ -6,8 +6,11 @@
 //   "Cg" name            GroupFact
 //   "Cn" id, 4 bytes     NodeFact        (integers of keys are big-endian)
 //   "Ca" former          AliasView
+//   "Ck" id              auth::AccessKey
+//   "Cv"                 how often access keys were changed, 8 bytes
 #pragma once
 
+#include "common/auth/access_keys.h"
 #include "common/base/result.h"
 #include "common/wire/mutation.h"
 #include "common/wire/native.h"
@@ -116,15 +119,32 @@ struct RemoveAlias {
   std::string former;
 };
 
-using FactsCommand = std::variant<NameCluster, JoinNode, MarkBroughtUp, SetDraining, RemoveNode,
-                                  AddGroup, RemoveGroup, AddAlias, RemoveAlias>;
+struct AddKey {
+  auth::AccessKey key;
+};
+
+// The key gets another secret; the former one holds until `former_until` (unix seconds).
+struct RotateKey {
+  std::string id;
+  std::string secret;
+  std::uint64_t former_until = 0;
+};
+
+struct RemoveKey {
+  std::string id;
+};
+
+using FactsCommand =
+    std::variant<NameCluster, JoinNode, MarkBroughtUp, SetDraining, RemoveNode, AddGroup,
+                 RemoveGroup, AddAlias, RemoveAlias, AddKey, RotateKey, RemoveKey>;
 
 // --- the facts ----------------------------------------------------------------------------------
 
 class ClusterFacts {
 public:
-  // The facts as another tracker shows them in its view (a tracker without a store).
-  static ClusterFacts from_view(const wire::ClusterView& view);
+  // The facts as another tracker shows them in its view (a tracker without a store), which carries
+  // the access keys sealed: `keys` are those.
+  static ClusterFacts from_view(const wire::ClusterView& view, const auth::KeyTable& keys = {});
 
   // What `command` would change; empty when it changes nothing. Errors by command:
   //   JoinNode       exists (the ID is another UUID's), denied (removed node), invalid_argument
@@ -136,6 +156,8 @@ public:
   //   RemoveGroup    not_found, busy (it has nodes that are not removed)
   //   AddAlias       invalid_argument, exists (means another node, or is a node's own ID)
   //   RemoveAlias    not_found
+  //   AddKey         exists, invalid_argument (no ID, secret or rights; too many keys)
+  //   RotateKey, RemoveKey   not_found
   Result<std::vector<wire::Mutation>> evaluate(const FactsCommand& command) const;
 
   // Applies mutations of table 'C'; those of other tables are ignored. Errors: corrupt (a row that
@@ -149,6 +171,10 @@ public:
   const std::map<std::uint32_t, NodeFact>& nodes() const { return nodes_; }
   const std::map<std::string, GroupFact, std::less<>>& groups() const { return groups_; }
   const std::map<std::string, wire::AliasView, std::less<>>& aliases() const { return aliases_; }
+
+  const std::map<std::string, auth::AccessKey, std::less<>>& keys() const { return keys_; }
+  // The access keys as they travel to the nodes, not yet sealed.
+  auth::KeyTable key_table() const;
 
   const NodeFact* find(std::uint32_t id) const;
 
@@ -169,6 +195,10 @@ private:
   Result<Mutations> run(const RemoveGroup& command) const;
   Result<Mutations> run(const AddAlias& command) const;
   Result<Mutations> run(const RemoveAlias& command) const;
+  Result<Mutations> run(const AddKey& command) const;
+  Result<Mutations> run(const RotateKey& command) const;
+  Result<Mutations> run(const RemoveKey& command) const;
+  wire::Mutation next_key_version() const;
   Status check_join(const wire::Join& join) const;
   void remove(std::string_view key);
 
@@ -176,6 +206,8 @@ private:
   std::map<std::uint32_t, NodeFact> nodes_;
   std::map<std::string, GroupFact, std::less<>> groups_;
   std::map<std::string, wire::AliasView, std::less<>> aliases_;
+  std::map<std::string, auth::AccessKey, std::less<>> keys_;
+  std::uint64_t key_version_ = 0;
 };
 
 } // namespace cairn::tracker

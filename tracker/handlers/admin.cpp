@@ -3,6 +3,7 @@
 #include "common/daemon/log.h"
 #include "common/wire/native.h"
 #include "tracker/handlers/commands.h"
+#include "tracker/handlers/key_verbs.h"
 
 #include <nlohmann/json.hpp>
 
@@ -130,17 +131,18 @@ Result<FactsCommand> remove_group(const json& request) {
   return FactsCommand(RemoveGroup{std::move(name)});
 }
 
-constexpr std::array<std::string_view, 7> kChangingVerbs{
-    "node.drain",    "node.undrain", "node.remove", "node.alias.add",
-    "node.alias.rm", "group.add",    "group.rm"};
+constexpr std::array<std::string_view, 10> kChangingVerbs{
+    "node.drain", "node.undrain", "node.remove", "node.alias.add", "node.alias.rm",
+    "group.add",  "group.rm",     "key.add",     "key.rotate",     "key.rm"};
 
 bool is_changing(std::string_view verb) {
   return std::find(kChangingVerbs.begin(), kChangingVerbs.end(), verb) != kChangingVerbs.end();
 }
 
-// What a changing verb asks of the facts.
-Result<FactsCommand> command_of(const ClusterState& cluster, std::string_view verb,
-                                const json& request) {
+// What a changing verb asks of the facts; `answer` gets what is told beside "ok".
+Result<FactsCommand> command_of(const Tracker& tracker, const ClusterState& cluster,
+                                std::string_view verb, const json& request, json& answer) {
+  if (verb.starts_with("key.")) return key_command(verb, request, tracker.now().unix_s, answer);
   if (verb == "node.drain") return drain(cluster, request, true);
   if (verb == "node.undrain") return drain(cluster, request, false);
   if (verb == "node.remove") return remove_node(cluster, request);
@@ -167,6 +169,28 @@ json list_groups(const ClusterState& cluster) {
   return {{"groups", std::move(groups)}};
 }
 
+// Notes who asked for a change. Never the request itself: the answer of some holds a secret.
+void note(const Tracker& tracker, const Session& session, std::string_view verb,
+          const json& request, const json& answer, const Status& done) {
+  if (tracker.audit() == nullptr) return;
+  auth::AuditEvent event;
+  event.who = session.key                 ? "key " + session.key->id
+              : session.peer_uuid.empty() ? std::string("administrator")
+                                          : "tracker " + session.peer_uuid;
+  event.from = session.connection.peer_address().to_string();
+  event.what = verb;
+  for (const char* name : {"id", "node", "group", "former"}) {
+    const auto found = request.find(name);
+    if (found == request.end()) continue;
+    if (!event.object.empty()) event.object += ' ';
+    event.object += found->is_string() ? found->get<std::string>() : found->dump();
+  }
+  if (event.object.empty()) event.object = answer.value("id", "");
+  event.result = done ? "ok" : done.error().text();
+  if (const Status noted = tracker.audit()->append(event); !noted)
+    log().error("the audit log cannot be written error={}", noted.error().text());
+}
+
 Task<Result<Reply>> change(Tracker& tracker, const Session& session, const Body& body,
                            std::string verb, const json& request) {
   if (!tracker.is_holder()) {
@@ -178,12 +202,13 @@ Task<Result<Reply>> change(Tracker& tracker, const Session& session, const Body&
     co_await tracker.catch_up();
     co_return Reply(*std::move(reply));
   }
-  auto command = command_of(tracker.cluster(), verb, request);
+  json ok = {{"ok", true}};
+  auto command = command_of(tracker, tracker.cluster(), verb, request, ok);
   if (!command) co_return error_reply(command.error());
   const Status done = co_await tracker.change(*std::move(command));
+  note(tracker, session, verb, request, ok, done);
   if (!done) co_return error_reply(done.error());
   log().info("changed by an administrator verb={} peer={}", verb, session.connection.peer());
-  const json ok = {{"ok", true}};
   co_return reply_of(ok);
 }
 
@@ -201,6 +226,8 @@ Task<Result<Reply>> admin(Tracker& tracker, Session& session, Body& body) {
     co_return Reply(wire::to_bytes(text));
   }
   if (*verb == "node.alias.ls") co_return reply_of(list_aliases(tracker.cluster()));
+  if (*verb == "key.ls")
+    co_return reply_of(list_keys(tracker.cluster().facts(), tracker.now().unix_s));
   if (*verb == "group.ls") co_return reply_of(list_groups(tracker.cluster()));
   if (is_changing(*verb))
     co_return co_await change(tracker, session, body, *std::move(verb), request);

@@ -14,17 +14,6 @@ spdlog::logger& log() {
   return one;
 }
 
-// The one place that decides whether a connection becomes a peer. `credentials` is where the proof
-// of the cluster secret goes; until then an address must do.
-Status admit(const Tracker& tracker, const Session& session, const wire::Hello& hello) {
-  if (hello.version < 1)
-    return Error{Errc::unsupported, "native protocol version " + std::to_string(hello.version)};
-  const auto& address = session.connection.peer_address();
-  if (!tracker.may_say_hello(address))
-    return Error{Errc::denied, address.to_string() + " is not in allow_hosts"};
-  return {};
-}
-
 // A join this tracker can answer from what it knows: nothing would change.
 bool is_known(const ClusterState& cluster, const wire::Join& join) {
   const NodeFact* fact = cluster.facts().find(join.id);
@@ -60,24 +49,21 @@ Task<Status> make_member(Tracker& tracker, const wire::Join& join) {
 } // namespace
 
 Task<Result<Reply>> say_hello(Tracker& tracker, Session& session, Body& body) {
-  CAIRN_CO_TRY(hello, wire::decode_lenient<wire::Hello>(body.whole()));
-  if (auto admitted = admit(tracker, session, hello); !admitted) {
+  wire::HelloReply self;
+  self.role = wire::Role::tracker;
+  self.uuid = tracker.uuid();
+  auto admitted = co_await admit(session, body.whole(), std::move(self), tracker.gate(),
+                                 tracker.config().connect_timeout);
+  if (!admitted) {
     log().warn("hello refused peer={} error={}", session.connection.peer(),
                admitted.error().text());
     co_return std::move(admitted).error();
   }
   Link& link = tracker.link(session);
-  link.role = hello.role;
-  link.uuid = hello.uuid;
-  link.address = hello.address;
-  session.peer = hello.role != wire::Role::client;
-  session.peer_uuid = hello.uuid;
-  session.peer_id = hello.role == wire::Role::storage ? hello.node_id : 0;
-
-  wire::HelloReply reply;
-  reply.role = wire::Role::tracker;
-  reply.uuid = tracker.uuid();
-  co_return Reply(wire::encode(reply));
+  link.role = admitted->hello.role;
+  link.uuid = admitted->hello.uuid;
+  link.address = admitted->hello.address;
+  co_return Reply(std::move(admitted->reply));
 }
 
 Task<Result<Reply>> join(Tracker& tracker, Session& session, Body& body) {
@@ -106,6 +92,7 @@ Task<Result<Reply>> join(Tracker& tracker, Session& session, Body& body) {
                HostPort{join.host, join.port}.text(), describe(state));
   }
   reply.view = tracker.cluster().view("");
+  reply.view.access_keys = tracker.sealed_keys();
   co_return Reply(wire::encode(reply));
 }
 
@@ -117,13 +104,18 @@ Task<Result<Reply>> heartbeat(Tracker& tracker, Session& session, Body& body) {
   wire::HeartbeatReply reply;
   reply.state = state;
   reply.has_view = heartbeat.known_view != tracker.cluster().version();
-  if (reply.has_view) reply.view = tracker.cluster().view("");
+  if (reply.has_view) {
+    reply.view = tracker.cluster().view("");
+    reply.view.access_keys = tracker.sealed_keys();
+  }
   co_return Reply(wire::encode(reply));
 }
 
-Task<Result<Reply>> cluster_view(Tracker& tracker, Session&, Body& body) {
+Task<Result<Reply>> cluster_view(Tracker& tracker, Session& session, Body& body) {
   CAIRN_CO_TRY(request, wire::decode_lenient<wire::ViewRequest>(body.whole()));
-  co_return Reply(wire::encode(tracker.cluster().view(request.group)));
+  wire::ClusterView view = tracker.cluster().view(request.group);
+  if (session.peer) view.access_keys = tracker.sealed_keys();
+  co_return Reply(wire::encode(view));
 }
 
 } // namespace cairn::tracker

@@ -18,9 +18,17 @@ Task<Result<Reply>> ask_holder(Tracker& tracker, const Body& body) {
   co_return Reply(std::move(reply));
 }
 
+// These change the cluster, and FastDFS gives them to every client.
+Status check_administrator(const Tracker& tracker, const Session& session) {
+  const auto& address = session.connection.peer_address();
+  if (session.peer || tracker.is_admin(address)) return {};
+  return Error{Errc::denied, address.to_string() + " is not in admin_hosts"};
+}
+
 } // namespace
 
-Task<Result<Reply>> delete_storage(Tracker& tracker, Session&, Body& body) {
+Task<Result<Reply>> delete_storage(Tracker& tracker, Session& session, Body& body) {
+  CAIRN_CO_RETURN_IF_ERROR(check_administrator(tracker, session));
   CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(body.whole()));
   const std::string id_text = request.name.c_str();
   if (id_text.empty() || request.name.size() > kIdTextMax)
@@ -41,7 +49,8 @@ Task<Result<Reply>> delete_storage(Tracker& tracker, Session&, Body& body) {
   co_return Reply();
 }
 
-Task<Result<Reply>> delete_group(Tracker& tracker, Session&, Body& body) {
+Task<Result<Reply>> delete_group(Tracker& tracker, Session& session, Body& body) {
+  CAIRN_CO_RETURN_IF_ERROR(check_administrator(tracker, session));
   CAIRN_CO_TRY(request, wire::decode<wire::GroupRequest>(body.whole()));
   if (!tracker.is_holder()) co_return co_await ask_holder(tracker, body);
   RemoveGroup remove;

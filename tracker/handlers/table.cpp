@@ -35,41 +35,42 @@ HandlerTable<Tracker> make_table() {
   using wire::Command;
   using wire::NativeCommand;
   HandlerTable<Tracker> table;
-  const auto on = [&table](auto command, Handler handler, Access access, std::uint64_t body_max) {
-    table.on(static_cast<Command>(command), handler, CommandRule{access, body_max});
+  const auto on = [&table](auto command, Handler handler, Access access, std::uint64_t body_max,
+                           auth::Rights needs = auth::kNothing) {
+    table.on(static_cast<Command>(command), handler, CommandRule{access, body_max, needs});
   };
-  const auto query = [&on](auto command, Handler handler) {
-    on(command, handler, Access::client, kQueryBodyMax);
+  const auto query = [&on](auto command, Handler handler, auth::Rights needs = auth::kRead) {
+    on(command, handler, Access::client, kQueryBodyMax, needs);
   };
 
-  query(Command::query_store, answer<query_store>);
-  query(Command::query_store_in_group, answer<query_store_in_group>);
-  query(Command::query_store_all, answer<query_store_all>);
-  query(Command::query_store_in_group_all, answer<query_store_in_group_all>);
+  query(Command::query_store, answer<query_store>, auth::kWrite);
+  query(Command::query_store_in_group, answer<query_store_in_group>, auth::kWrite);
+  query(Command::query_store_all, answer<query_store_all>, auth::kWrite);
+  query(Command::query_store_in_group_all, answer<query_store_in_group_all>, auth::kWrite);
   query(Command::query_fetch_one, answer<query_fetch_one>);
-  query(Command::query_update, answer<query_update>);
+  query(Command::query_update, answer<query_update>, auth::kNothing);
   query(Command::query_fetch_all, answer<query_fetch_all>);
   query(Command::list_group, answer<list_group>);
   query(Command::list_all_groups, answer<list_all_groups>);
   query(Command::list_storages, answer<list_storages>);
-  query(Command::fetch_storage_ids, answer<fetch_storage_ids>);
-  query(Command::get_storage_id, answer<get_storage_id>);
+  query(Command::fetch_storage_ids, answer<fetch_storage_ids>, auth::kNothing);
+  query(Command::get_storage_id, answer<get_storage_id>, auth::kNothing);
   query(Command::get_storage_status, answer<get_storage_status>);
-  query(Command::get_parameters, answer<get_parameters>);
+  query(Command::get_parameters, answer<get_parameters>, auth::kNothing);
   query(Command::set_trunk_server, answer<set_trunk_server>);
   query(Command::get_leader, answer<get_leader>);
   query(Command::tracker_cluster_stat, answer<tracker_cluster_stat>);
   query(Command::storage_cluster_stat, answer<storage_cluster_stat>);
   query(Command::storage_volume_stat, answer<storage_volume_stat>);
-  query(Command::active_test, answer<active_test>);
-  query(Command::delete_storage, counted<delete_storage>);
-  query(Command::delete_group, counted<delete_group>);
+  query(Command::active_test, answer<active_test>, auth::kNothing);
+  query(Command::delete_storage, counted<delete_storage>, auth::kDelete);
+  query(Command::delete_group, counted<delete_group>, auth::kDelete);
   // What a FastDFS storage node would say after joining; numbers from the protocol.
   for (const int refused : {59, 72, 73, 74, 79, 83, 84, 85, 87, 88, 89})
     query(refused, answer<refuse_storage_command>);
 
   on(NativeCommand::hello, counted<say_hello>, Access::anyone, kNativeBodyMax);
-  on(NativeCommand::admin, counted<admin>, Access::peer, kNativeBodyMax);
+  on(NativeCommand::admin, counted<admin>, Access::admin, kNativeBodyMax);
   on(NativeCommand::join, counted<join>, Access::peer, kNativeBodyMax);
   on(NativeCommand::heartbeat, counted<heartbeat>, Access::peer, kNativeBodyMax);
   on(NativeCommand::cluster_view, counted<cluster_view>, Access::client, kNativeBodyMax);

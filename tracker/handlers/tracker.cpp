@@ -47,26 +47,35 @@ bool is_wildcard(const std::string& address) {
 
 Tracker::Tracker(asio::any_io_executor executor, const config::TrackerConfig& config,
                  std::string uuid, ReplicatedLog* log_engine, ClusterFacts facts,
-                 const ConnectionGauge& connections)
+                 const ConnectionGauge& connections, std::shared_ptr<auth::ClusterSecret> secret)
     : executor_(std::move(executor)),
       config_(config),
       uuid_(std::move(uuid)),
       log_(log_engine),
       connections_(connections),
+      secret_(std::move(secret)),
       started_(read_clocks()),
       cluster_(config.check_active_interval, config.storage_ids, started_),
       selection_(SelectionRules::of(config)) {
-  cluster_.set_facts(facts);
+  show(facts);
   if (log_ != nullptr) {
-    writer_.emplace(*log_, std::move(facts),
-                    [this](const ClusterFacts& next) { cluster_.set_facts(next); });
+    writer_.emplace(*log_, std::move(facts), [this](const ClusterFacts& next) { show(next); });
   } else {
     wire::Hello hello;
     hello.role = wire::Role::tracker;
     hello.uuid = uuid_;
     hello.address = address(nullptr);
-    holder_.emplace(std::move(hello), config.connect_timeout);
+    holder_.emplace(std::move(hello), secret_, config.connect_timeout);
   }
+}
+
+void Tracker::show(const ClusterFacts& facts) {
+  cluster_.set_facts(facts);
+  keys_.take(facts.key_table());
+}
+
+wire::Bytes Tracker::sealed_keys() const {
+  return auth::seal_keys(cluster_.facts().key_table(), *secret_->get());
 }
 
 Moment Tracker::now() const {
@@ -114,7 +123,9 @@ Task<void> Tracker::catch_up() {
 }
 
 void Tracker::learn(const wire::ClusterView& view) {
-  cluster_.set_facts(ClusterFacts::from_view(view));
+  auto keys = auth::unseal_keys(view.access_keys, *secret_->get());
+  // While the holder has another secret than we (a rotation half done), the keys stay as they are.
+  show(ClusterFacts::from_view(view, keys ? *keys : cluster_.facts().key_table()));
   holder_answered_ = now().steady;
 }
 
@@ -181,15 +192,6 @@ bool Tracker::is_allowed(const asio::ip::address& address) const {
 
 bool Tracker::is_admin(const asio::ip::address& address) const {
   return contains(config_.admin_hosts, address);
-}
-
-bool Tracker::may_say_hello(const asio::ip::address& address) const {
-  if (address.is_loopback() || is_allowed(address)) return true;
-  const std::string text = address.to_string();
-  for (const auto& [id, node] : cluster_.nodes()) {
-    if (node.fact.host == text && !node.fact.deleted) return true;
-  }
-  return false;
 }
 
 Link& Tracker::link(const Session& session) {

@@ -3,9 +3,11 @@
 // Everything on one I/O thread.
 #pragma once
 
+#include "common/auth/audit.h"
 #include "common/config/tracker_config.h"
 #include "common/net/frame_client.h"
 #include "common/net/listener.h"
+#include "common/net/native_hello.h"
 #include "common/net/session.h"
 #include "tracker/cluster/cluster_state.h"
 #include "tracker/cluster/selection.h"
@@ -41,9 +43,10 @@ class Tracker {
 public:
   // `executor` is the I/O thread's. `log` is the log of the tracker that holds the metadata, with
   // the facts it has; nullptr when `config.metadata_holder` names another tracker. All references
-  // outlive the tracker.
+  // outlive the tracker. `secret` is not null.
   Tracker(asio::any_io_executor executor, const config::TrackerConfig& config, std::string uuid,
-          ReplicatedLog* log, ClusterFacts facts, const ConnectionGauge& connections);
+          ReplicatedLog* log, ClusterFacts facts, const ConnectionGauge& connections,
+          std::shared_ptr<auth::ClusterSecret> secret);
 
   const config::TrackerConfig& config() const { return config_; }
   const std::string& uuid() const { return uuid_; }
@@ -80,9 +83,13 @@ public:
 
   // --- connections ---
 
-  // May whoever is at `address` say hello? Before the mutual handshake this is all there is: listed
-  // addresses, this machine, and known nodes.
-  bool may_say_hello(const asio::ip::address& address) const;
+  // What decides who is a node or administrator.
+  HelloGate gate() const { return {*secret_, keys_}; }
+  // Where administration is noted; null: nowhere (set before serving).
+  void set_audit(auth::AuditLog* audit) { audit_ = audit; }
+  auth::AuditLog* audit() const { return audit_; }
+  // The access keys for a node, sealed.
+  wire::Bytes sealed_keys() const;
   // True for addresses in allow_hosts.
   bool is_allowed(const asio::ip::address& address) const;
   bool is_admin(const asio::ip::address& address) const;
@@ -99,6 +106,7 @@ public:
   const std::array<CommandCount, 256>& counts() const { return counts_; }
 
 private:
+  void show(const ClusterFacts& facts);
   Task<Status> pull();
   Task<void> commit_brought_up(MarkBroughtUp command);
 
@@ -107,6 +115,9 @@ private:
   std::string uuid_;
   ReplicatedLog* log_;
   const ConnectionGauge& connections_;
+  std::shared_ptr<auth::ClusterSecret> secret_;
+  auth::KeyRing keys_;
+  auth::AuditLog* audit_ = nullptr;
   Moment started_;
   ClusterState cluster_;
   Selection selection_;

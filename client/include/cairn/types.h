@@ -49,6 +49,8 @@ struct ClientOptions {
   unsigned attempts_max = 4; // storage nodes tried by one operation, at least 1
   // File with the cluster's secret; only administration needs it.
   std::filesystem::path cluster_secret_file;
+  // File with an access key ("ID SECRET"), for machines that are not in allow_hosts.
+  std::filesystem::path access_key_file;
 
   ClientOptions() {}
 };

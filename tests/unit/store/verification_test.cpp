@@ -270,12 +270,12 @@ TEST_F(Verification, AGoodCopyTakesThePlaceOfADamagedOne) {
   // Not in the place of another one than was looked at.
   CopyStamp other = *seen;
   other.change_ns += 1;
-  auto refused = store_->restore(name, staged(), other, origin);
+  auto refused = store_->replace_copy(name, staged(), other, origin);
   ASSERT_TRUE(refused);
   EXPECT_EQ(refused->seq, 0U);
   ASSERT_EQ(verify(name).code(), Errc::corrupt);
 
-  const auto done = store_->restore(name, staged(), seen, origin);
+  const auto done = store_->replace_copy(name, staged(), seen, origin);
   ASSERT_TRUE(done);
   EXPECT_NE(done->seq, 0U);
   EXPECT_TRUE(verify(name));
@@ -287,13 +287,13 @@ TEST_F(Verification, AGoodCopyTakesThePlaceOfADamagedOne) {
 
   // A missing one.
   fs::remove(path_of(name));
-  const auto again = store_->restore(name, staged(), std::nullopt, origin);
+  const auto again = store_->replace_copy(name, staged(), std::nullopt, origin);
   ASSERT_TRUE(again);
   EXPECT_NE(again->seq, 0U);
   EXPECT_TRUE(verify(name));
   // Never a deleted one.
   ASSERT_TRUE(store_->remove(name, Origin()));
-  EXPECT_EQ(store_->restore(name, staged(), std::nullopt, origin).code(), Errc::exists);
+  EXPECT_EQ(store_->replace_copy(name, staged(), std::nullopt, origin).code(), Errc::exists);
 }
 
 TEST_F(Verification, DamagedMetadataAreFound) {

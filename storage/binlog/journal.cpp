@@ -1,0 +1,292 @@
+// Writing, reuse and replay of the journal's files.
+#include "storage/binlog/journal.h"
+
+#include "common/base/crc32.h"
+#include "common/wire/codec.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <new>
+#include <optional>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace cairn::storage {
+
+namespace {
+
+constexpr std::size_t kBlock = 4096; // what O_DIRECT asks for, on disks of either sector size
+constexpr std::uint64_t kMagic = 0x434149524e4a4f55; // "CAIRNJOU"
+constexpr std::size_t kEntryHead = 8;
+constexpr std::uint64_t kFileMin = 1 << 20;
+// Larger than any batch that the binlog makes: a length beyond it is damage.
+constexpr std::uint32_t kBatchMax = 64 << 20;
+
+struct BatchHeader {
+  std::uint64_t magic = kMagic;
+  std::uint64_t generation = 0; // of the file it is in
+  std::uint64_t needed = 0;     // the oldest generation that a replay begins with
+  std::uint32_t size = 0;       // bytes of entries
+  std::uint32_t crc32 = 0;      // of the entries
+  std::uint32_t own_crc32 = 0;  // of this header up to here
+
+  static constexpr auto fields() {
+    using M = BatchHeader;
+    return std::tuple{wire::integer(&M::magic),  wire::integer(&M::generation),
+                      wire::integer(&M::needed), wire::integer(&M::size),
+                      wire::integer(&M::crc32),  wire::integer(&M::own_crc32)};
+  }
+};
+
+constexpr std::size_t kHeaderSize = wire::size_of<BatchHeader>;
+constexpr std::size_t kHeaderChecked = kHeaderSize - 4;
+
+std::uint64_t padded(std::uint64_t size) {
+  return (size + kBlock - 1) / kBlock * kBlock;
+}
+
+std::byte* aligned_memory(std::size_t size) {
+  void* const memory = std::aligned_alloc(kBlock, size);
+  if (memory == nullptr) throw std::bad_alloc();
+  return static_cast<std::byte*>(memory);
+}
+
+struct Free {
+  void operator()(std::byte* memory) const { std::free(memory); }
+};
+using AlignedBuffer = std::unique_ptr<std::byte, Free>;
+
+Status read_fully(int fd, std::byte* out, std::size_t size, std::uint64_t offset) {
+  while (size > 0) {
+    const ssize_t count = ::pread(fd, out, size, static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return errno_error("read the journal", errno);
+    if (count == 0) return Error{Errc::io_error, "the journal is shorter than it was"};
+    out += count;
+    size -= static_cast<std::size_t>(count);
+    offset += static_cast<std::uint64_t>(count);
+  }
+  return {};
+}
+
+// The header at `offset`; nullopt: what is there is no batch.
+Result<std::optional<BatchHeader>> read_header(int fd, std::uint64_t file_size,
+                                               std::uint64_t offset) {
+  if (offset + kBlock > file_size) return std::optional<BatchHeader>();
+  const AlignedBuffer block(aligned_memory(kBlock));
+  CAIRN_RETURN_IF_ERROR(read_fully(fd, block.get(), kBlock, offset));
+  const wire::View raw(block.get(), kHeaderSize);
+  CAIRN_TRY(header, wire::decode<BatchHeader>(raw));
+  if (header.magic != kMagic || header.own_crc32 != crc32(0, raw.first(kHeaderChecked)) ||
+      header.size > kBatchMax || offset + padded(kHeaderSize + header.size) > file_size)
+    return std::optional<BatchHeader>();
+  return std::optional<BatchHeader>(header);
+}
+
+Status replay_entries(wire::View entries, const Journal::Replay& replay) {
+  while (!entries.empty()) {
+    if (entries.size() < kEntryHead) return Error{Errc::corrupt, "journal entry is cut"};
+    const std::uint64_t frame = wire::load_big_endian(entries.data(), 4);
+    const std::uint64_t content = wire::load_big_endian(entries.data() + 4, 4);
+    entries = entries.subspan(kEntryHead);
+    if (frame > entries.size() || content > entries.size() - frame)
+      return Error{Errc::corrupt, "journal entry is cut"};
+    CAIRN_RETURN_IF_ERROR(replay(entries.first(frame), entries.subspan(frame, content)));
+    entries = entries.subspan(frame + content);
+  }
+  return {};
+}
+
+// Replays one file from its beginning, as long as its batches are of its first one's generation and
+// whole: what follows was never acknowledged.
+Status replay_file(int fd, std::uint64_t file_size, std::uint64_t generation,
+                   const Journal::Replay& replay) {
+  std::uint64_t batches = 0;
+  for (std::uint64_t offset = 0;;) {
+    CAIRN_TRY(header, read_header(fd, file_size, offset));
+    if (!header || header->generation != generation) break;
+    const std::uint64_t size = padded(kHeaderSize + header->size);
+    const AlignedBuffer batch(aligned_memory(size));
+    CAIRN_RETURN_IF_ERROR(read_fully(fd, batch.get(), size, offset));
+    const wire::View entries(batch.get() + kHeaderSize, header->size);
+    if (crc32(0, entries) != header->crc32) break; // torn by the power loss
+    CAIRN_RETURN_IF_ERROR(replay_entries(entries, replay));
+    offset += size;
+    ++batches;
+  }
+  spdlog::debug("journal replayed generation={} batches={}", generation, batches);
+  return {};
+}
+
+} // namespace
+
+JournalBatch::JournalBatch() = default;
+
+JournalBatch::~JournalBatch() {
+  std::free(memory_);
+}
+
+void JournalBatch::swap(JournalBatch& other) noexcept {
+  std::swap(memory_, other.memory_);
+  std::swap(capacity_, other.capacity_);
+  std::swap(size_, other.size_);
+}
+
+void JournalBatch::reserve(std::size_t size) {
+  const std::size_t wanted = padded(kHeaderSize + size);
+  if (wanted <= capacity_) return;
+  const std::size_t capacity = std::max(wanted, capacity_ * 2);
+  std::byte* const memory = aligned_memory(capacity);
+  if (size_ > 0) std::memcpy(memory + kHeaderSize, memory_ + kHeaderSize, size_);
+  std::free(memory_);
+  memory_ = memory;
+  capacity_ = capacity;
+}
+
+void JournalBatch::add(wire::View frame, wire::View content) {
+  reserve(size_ + kEntryHead + frame.size() + content.size());
+  std::byte* out = memory_ + kHeaderSize + size_;
+  wire::store_big_endian(out, frame.size(), 4);
+  wire::store_big_endian(out + 4, content.size(), 4);
+  std::memcpy(out + kEntryHead, frame.data(), frame.size());
+  if (!content.empty())
+    std::memcpy(out + kEntryHead + frame.size(), content.data(), content.size());
+  size_ += kEntryHead + frame.size() + content.size();
+}
+
+Journal::~Journal() {
+  for (const Slot& slot : slots_)
+    if (slot.fd >= 0) ::close(slot.fd);
+}
+
+Status Journal::open_slot(std::size_t index, const std::filesystem::path& file,
+                          std::uint64_t size) {
+  constexpr int kFlags = O_RDWR | O_CREAT | O_CLOEXEC;
+  // Some file systems refuse O_DIRECT; through the page cache it is only slower.
+  int fd = ::open(file.c_str(), kFlags | O_DIRECT, 0600);
+  if (fd < 0 && errno == EINVAL) fd = ::open(file.c_str(), kFlags, 0600);
+  if (fd < 0) return errno_error("open " + file.string(), errno);
+  slots_[index].fd = fd;
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return errno_error("stat " + file.string(), errno);
+  slots_[index].size = static_cast<std::uint64_t>(info.st_size) / kBlock * kBlock;
+  if (slots_[index].size != 0) return {};
+  size = std::max(padded(size), kFileMin);
+  if (const int error = ::posix_fallocate(fd, 0, static_cast<off_t>(size)); error != 0) {
+    if (::ftruncate(fd, 0) != 0) return errno_error("truncate " + file.string(), errno);
+    return errno_error("preallocate " + file.string(), error);
+  }
+  if (::fsync(fd) != 0) return errno_error("fsync " + file.string(), errno);
+  slots_[index].size = size;
+  return {};
+}
+
+Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& directory,
+                                               std::uint64_t file_size, const Replay& replay) {
+  std::unique_ptr<Journal> journal(new Journal());
+  std::array<std::optional<BatchHeader>, 2> first;
+  for (std::size_t i = 0; i < 2; ++i) {
+    CAIRN_RETURN_IF_ERROR(
+        journal->open_slot(i, directory / ("journal." + std::to_string(i)), file_size));
+    const Slot& slot = journal->slots_[i];
+    CAIRN_TRY(header, read_header(slot.fd, slot.size, 0));
+    first[i] = header;
+  }
+
+  // What is needed is said by the last batch of the newest file; its first one is enough to find
+  // it, for a batch never needs less than those before it.
+  const auto generation = [&](std::size_t i) { return first[i] ? first[i]->generation : 0; };
+  const std::size_t newest = generation(1) > generation(0) ? 1 : 0;
+  const std::size_t older = 1 - newest;
+  journal->current_ = newest;
+  journal->generation_ = generation(newest);
+  if (first[newest]) {
+    const Slot& slot = journal->slots_[newest];
+    std::uint64_t needed = first[newest]->needed;
+    for (std::uint64_t offset = 0;;) {
+      CAIRN_TRY(header, read_header(slot.fd, slot.size, offset));
+      if (!header || header->generation != generation(newest)) break;
+      needed = std::max(needed, header->needed);
+      offset += padded(kHeaderSize + header->size);
+    }
+    if (first[older] && generation(older) >= needed) {
+      const Slot& before = journal->slots_[older];
+      CAIRN_RETURN_IF_ERROR(replay_file(before.fd, before.size, generation(older), replay));
+    }
+    if (generation(newest) >= needed)
+      CAIRN_RETURN_IF_ERROR(replay_file(slot.fd, slot.size, generation(newest), replay));
+  }
+  journal->needed_ = journal->generation_;
+  return journal;
+}
+
+bool Journal::fits(const JournalBatch& batch) const {
+  return offset_ + padded(kHeaderSize + batch.size()) <= slots_[current_].size;
+}
+
+bool Journal::could_fit(const JournalBatch& batch) const {
+  const std::uint64_t size = padded(kHeaderSize + batch.size());
+  return size <= slots_[0].size && size <= slots_[1].size;
+}
+
+Status Journal::write(JournalBatch& batch) {
+  CAIRN_ASSERT(fits(batch));
+  if (Status written = write_at_current(batch); !written) {
+    // Behind a batch that may be half there nothing would be found again.
+    offset_ = slots_[current_].size;
+    return written;
+  }
+  return {};
+}
+
+Status Journal::write_at_current(JournalBatch& batch) {
+  batch.reserve(batch.size());
+  const std::size_t size = padded(kHeaderSize + batch.size());
+  std::byte* const memory = batch.memory_;
+  std::memset(memory + kHeaderSize + batch.size(), 0, size - kHeaderSize - batch.size());
+  BatchHeader header;
+  header.generation = generation_;
+  header.needed = needed_;
+  header.size = static_cast<std::uint32_t>(batch.size());
+  header.crc32 = crc32(0, wire::View(memory + kHeaderSize, batch.size()));
+  const auto encode = [&] {
+    const wire::Bytes raw = wire::encode(header);
+    std::memcpy(memory, raw.data(), raw.size());
+  };
+  encode();
+  header.own_crc32 = crc32(0, wire::View(memory, kHeaderChecked));
+  encode();
+
+  const int fd = slots_[current_].fd;
+  for (std::size_t done = 0; done < size;) {
+    const ssize_t count =
+        ::pwrite(fd, memory + done, size - done, static_cast<off_t>(offset_ + done));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return errno_error("write the journal", errno);
+    done += static_cast<std::size_t>(count);
+  }
+  if (::fdatasync(fd) != 0) return errno_error("fdatasync the journal", errno);
+  offset_ += size;
+  return {};
+}
+
+void Journal::turn() {
+  CAIRN_ASSERT(needed_ == generation_);
+  current_ = 1 - current_;
+  ++generation_;
+  offset_ = 0;
+}
+
+Status Journal::release_all() {
+  release_others();
+  turn();
+  release_others();
+  JournalBatch nothing;
+  return write(nothing);
+}
+
+} // namespace cairn::storage
