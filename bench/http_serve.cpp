@@ -70,10 +70,12 @@ int run(const std::string& address, const std::string& port_text, const std::str
   const HttpOptions options = (*service)->options(&disk);
   IoPool pool(static_cast<std::size_t>(*threads));
   ConnectionGauge gauge;
-  Listener listener(pool, gauge, 65536, [&](asio::ip::tcp::socket socket) {
+  ListenerOptions entry;
+  entry.on_connection = [&](asio::ip::tcp::socket socket, ConnectionSlot) {
     const asio::any_io_executor executor = socket.get_executor();
     spawn(executor, serve_one(std::move(socket), handler, options), "http");
-  });
+  };
+  Listener listener(pool, gauge, std::move(entry));
   const Status listening = listener.listen({address}, static_cast<std::uint16_t>(*port));
   if (!listening) return fail(listening.error().text());
   listener.start();

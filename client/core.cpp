@@ -236,6 +236,22 @@ Task<Error> ClientCore::lost_or_unknown_group(std::string group, Deadline deadli
   co_return std::move(known).error();
 }
 
+Task<Result<wire::Bytes>> ClientCore::ask_for_node(const Request& request, std::string group,
+                                                   Deadline deadline) {
+  const auto patience = Health::Clock::now() + kTrackerPatience;
+  for (;;) {
+    auto reply = co_await ask_tracker(request, deadline);
+    if (reply || reply.code() != Errc::not_found) co_return std::move(reply);
+    Error none(Errc::unavailable, "no storage node takes uploads at the moment");
+    if (!group.empty()) none = co_await lost_or_unknown_group(group, deadline);
+    if (none.code != Errc::unavailable || deadline.passed() || Health::Clock::now() >= patience)
+      co_return std::move(none);
+    asio::steady_timer pause(co_await asio::this_coro::executor, kTrackerPause);
+    auto [ignored] = co_await pause.async_wait(as_result);
+    if (ignored) co_return std::move(none);
+  }
+}
+
 Task<Result<StorePlace>> ClientCore::place_for_upload(std::string group,
                                                       const std::set<Address>& tried,
                                                       Deadline deadline) {
@@ -245,13 +261,8 @@ Task<Result<StorePlace>> ClientCore::place_for_upload(std::string group,
       group.empty() ? wire::Command::query_store : wire::Command::query_store_in_group,
       group.empty() ? wire::Bytes() : wire::encode(message));
   for (int turn = 0; turn <= (tried.empty() ? 0 : kOtherGroupTries); ++turn) {
-    auto reply = co_await ask_tracker(one, deadline);
-    if (!reply && reply.code() == Errc::not_found && !group.empty())
-      co_return co_await lost_or_unknown_group(group, deadline);
-    if (!reply && reply.code() == Errc::not_found)
-      co_return Error{Errc::unavailable, "no storage node takes uploads at the moment"};
-    if (!reply) co_return std::move(reply).error();
-    CAIRN_CO_TRY(place, parse_store_one(*reply));
+    CAIRN_CO_TRY(reply, co_await ask_for_node(one, group, deadline));
+    CAIRN_CO_TRY(place, parse_store_one(reply));
     if (!tried.contains(place.address)) co_return place;
 
     message.group = place.group;
@@ -282,11 +293,8 @@ Task<Result<std::vector<Address>>> ClientCore::nodes_for_file(const ParsedId& id
     if (std::find(nodes.begin(), nodes.end(), address) == nodes.end())
       nodes.push_back(std::move(address));
   };
-  auto chosen = co_await ask_tracker(one, deadline);
-  if (!chosen && chosen.code() == Errc::not_found)
-    co_return co_await lost_or_unknown_group(id.group, deadline);
-  if (!chosen) co_return std::move(chosen).error();
-  CAIRN_CO_TRY(first, parse_fetch_one(*chosen));
+  CAIRN_CO_TRY(chosen, co_await ask_for_node(one, id.group, deadline));
+  CAIRN_CO_TRY(first, parse_fetch_one(chosen));
   add(std::move(first));
 
   const Request holders(wire::Command::query_fetch_all, wire::encode(file));
@@ -315,11 +323,8 @@ Task<Result<Address>> ClientCore::node_for_file(const ParsedId& id, bool update,
     file.name = id.name;
     const Request one(update ? wire::Command::query_update : wire::Command::query_fetch_one,
                       wire::encode(file));
-    auto chosen = co_await ask_tracker(one, deadline);
-    if (!chosen && chosen.code() == Errc::not_found)
-      co_return co_await lost_or_unknown_group(id.group, deadline);
-    if (!chosen) co_return std::move(chosen).error();
-    co_return parse_fetch_one(*chosen);
+    CAIRN_CO_TRY(chosen, co_await ask_for_node(one, id.group, deadline));
+    co_return parse_fetch_one(chosen);
   }
   CAIRN_CO_TRY(nodes, co_await nodes_for_file(id, update, deadline));
   for (Address& node : nodes) {

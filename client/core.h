@@ -114,6 +114,11 @@ private:
   Task<Status> rewind(const Request& request);
   Task<Status> deliver(Sink& sink, std::span<const std::byte> bytes);
   Task<Error> lost_or_unknown_group(std::string group, Deadline deadline);
+  // Asks the trackers for a node of `group` (empty: of any). A tracker that has just started knows
+  // no node until the first heartbeats: worth waiting a moment for. Errors: unavailable (there is
+  // none), not_found (no such group).
+  Task<Result<wire::Bytes>> ask_for_node(const Request& request, std::string group,
+                                         Deadline deadline);
   void note(const Address& address, Reached reached, Errc code);
 
   ClientOptions options_;

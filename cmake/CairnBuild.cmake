@@ -24,6 +24,10 @@ if(CAIRN_SANITIZE)
   add_compile_options(-fsanitize=${CAIRN_SANITIZE} -fno-omit-frame-pointer -O1
                       -fno-sanitize-recover=undefined)
   add_link_options(-fsanitize=${CAIRN_SANITIZE})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL Clang)
+    # Clang 14 cannot assemble coroutines with it: "difference across sections".
+    add_compile_options(-fno-sanitize=function)
+  endif()
   if(CAIRN_SANITIZE MATCHES thread)
     add_compile_options(-Wno-tsan) # Asio uses atomic_thread_fence
   endif()
@@ -55,6 +59,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   # GCC 12 reports these inside std::variant and Asio's coroutine frames where there is nothing.
   target_compile_options(cairn_options INTERFACE -Wno-maybe-uninitialized -Wno-stringop-overread
                          -Wno-mismatched-new-delete)
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL Clang)
+  # Part of clang's -Wconversion, not of GCC's.
+  target_compile_options(cairn_options INTERFACE -Wno-sign-conversion)
 endif()
 target_compile_definitions(cairn_options INTERFACE
   CAIRN_VERSION="${PROJECT_VERSION}"

@@ -3,6 +3,7 @@
 
 #include "common/base/durable_file.h"
 #include "common/daemon/daemon.h"
+#include "common/net/http_overload.h"
 #include "common/net/listener.h"
 #include "storage/handlers/context.h"
 #include "storage/handlers/http_files.h"
@@ -71,23 +72,19 @@ struct StorageServer::Parts {
         lock(std::move(l)),
         io(config.work_thread_count()),
         background(1),
-        frame_listener(io, frame_gauge, config.max_connections,
-                       [this](tcp::socket socket) {
-                         accept_frames(std::move(socket), config.fastdfs_clients);
-                       }),
-        http_listener(io, http_gauge, config.max_connections,
-                      [this](tcp::socket socket) { accept_http(std::move(socket)); }) {
+        front(1),
+        frame_listener(io, frame_gauge, frame_options(config.fastdfs_clients)),
+        http_listener(io, http_gauge, http_options_of_listener()) {
     for (const config::ListenerConfig& one : config.listeners)
       more_listeners.push_back(
-          std::make_unique<Listener>(io, frame_gauge, config.max_connections,
-                                     [this, mode = one.fastdfs_clients](tcp::socket socket) {
-                                       accept_frames(std::move(socket), mode);
-                                     }));
+          std::make_unique<Listener>(io, frame_gauge, frame_options(one.fastdfs_clients)));
   }
 
   Status listen();
-  void accept_frames(tcp::socket socket, config::FastdfsClients mode);
-  void accept_http(tcp::socket socket);
+  ListenerOptions frame_options(config::FastdfsClients mode);
+  ListenerOptions http_options_of_listener();
+  void accept_frames(tcp::socket socket, ConnectionSlot slot, config::FastdfsClients mode);
+  void accept_http(tcp::socket socket, ConnectionSlot slot);
   void take_access_keys(const wire::Bytes& sealed);
   std::filesystem::path access_keys_file() const {
     return config.base_path / "data" / "access_keys";
@@ -124,6 +121,7 @@ struct StorageServer::Parts {
   std::atomic<bool> closing{false}; // sessions end with the request they are in
   IoPool io;
   IoPool background;
+  IoPool front; // accepts, refuses, and answers /healthz when all else is busy
   std::unique_ptr<TrackerLink> link;
   Listener frame_listener;
   Listener http_listener;
@@ -141,9 +139,34 @@ Status StorageServer::Parts::listen() {
   return http_listener.listen(config.http_bind_addr, config.http_port);
 }
 
-void StorageServer::Parts::accept_frames(tcp::socket socket, config::FastdfsClients mode) {
+ListenerOptions StorageServer::Parts::frame_options(config::FastdfsClients mode) {
+  ListenerOptions options;
+  options.on_connection = [this, mode](tcp::socket socket, ConnectionSlot slot) {
+    accept_frames(std::move(socket), std::move(slot), mode);
+  };
+  options.limits = connection_limits(config);
+  options.refusal = wire::make_reply(Errc::busy, {});
+  options.front = &front.at(0);
+  return options;
+}
+
+ListenerOptions StorageServer::Parts::http_options_of_listener() {
+  ListenerOptions options;
+  options.on_connection = [this](tcp::socket socket, ConnectionSlot slot) {
+    accept_http(std::move(socket), std::move(slot));
+  };
+  options.limits = connection_limits(config);
+  options.refusal = http_refusal();
+  options.on_refused = http_overload_sessions();
+  options.front = &front.at(0);
+  return options;
+}
+
+void StorageServer::Parts::accept_frames(tcp::socket socket, ConnectionSlot slot,
+                                         config::FastdfsClients mode) {
   auto executor = socket.get_executor();
-  auto session = [](Parts& parts, tcp::socket s, config::FastdfsClients clients) -> Task<void> {
+  auto session = [](Parts& parts, tcp::socket s, ConnectionSlot,
+                    config::FastdfsClients clients) -> Task<void> {
     Connection connection(std::move(s));
     const auto bytes = connection.peer_address().to_string();
     Session state(connection);
@@ -155,20 +178,18 @@ void StorageServer::Parts::accept_frames(tcp::socket socket, config::FastdfsClie
     if (ended.code() != Errc::closed)
       spdlog::debug("session ended peer={} cause={}", connection.peer(), ended.error().text());
     connection.close();
-    --parts.frame_gauge.open;
   };
-  spawn(executor, session(*this, std::move(socket), mode), "storage.session");
+  spawn(executor, session(*this, std::move(socket), std::move(slot), mode), "storage.session");
 }
 
-void StorageServer::Parts::accept_http(tcp::socket socket) {
+void StorageServer::Parts::accept_http(tcp::socket socket, ConnectionSlot slot) {
   auto executor = socket.get_executor();
-  auto session = [](Parts& parts, tcp::socket s) -> Task<void> {
+  auto session = [](Parts& parts, tcp::socket s, ConnectionSlot) -> Task<void> {
     Connection connection(std::move(s));
     co_await serve_http(connection, parts.http_handler, parts.http_options);
     connection.close();
-    --parts.http_gauge.open;
   };
-  spawn(executor, session(*this, std::move(socket)), "storage.http");
+  spawn(executor, session(*this, std::move(socket), std::move(slot)), "storage.http");
 }
 
 // The keys as a tracker told them; kept for a start without trackers if nobody can read them there.
@@ -324,11 +345,14 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   p.http->set_guard(*p.guard);
   p.http->add_before_ids(std::make_unique<HttpChanges>(*p.context, *p.guard));
   p.http_handler = p.http->handler();
-  p.http_options = p.http->options(&p.store->pool(0));
+  p.http_options = p.http->options(&p.store->read_pool(0));
+  p.http_options.stopping = &p.closing;
+  p.http_options.busy = &p.busy;
   p.session_options.io_timeout = p.config.network_timeout;
   p.session_options.close_on_invalid = true;
   p.session_options.stopping = &p.closing;
   p.session_options.busy = &p.busy;
+  p.session_options.memory = &p.context->memory;
   return std::unique_ptr<StorageServer>(new StorageServer(std::move(parts)));
 }
 
@@ -384,6 +408,7 @@ Status StorageServer::start() {
 Status StorageServer::Parts::begin_serving() {
   Parts& p = *this;
   CAIRN_RETURN_IF_ERROR(p.sync->start());
+  p.front.start();
   p.frame_listener.start();
   for (auto& listener : p.more_listeners) listener->start();
   if (p.config.http_port != 0) p.http_listener.start();
@@ -429,6 +454,7 @@ void StorageServer::stop() {
   p.integrity->stop();
   p.sync->stop();
   p.link->stop();
+  p.front.stop();
   p.io.stop();
   p.background.stop();
   if (auto committed = p.binlog->commit_blocking(p.binlog->end_seq()); !committed)

@@ -139,6 +139,8 @@ void add_cluster(Builder& builder) {
   for (const auto& [name, help, action] :
        {std::tuple("drain", "Send no more uploads to a node", NodeAction::drain),
         std::tuple("undrain", "Send uploads to it again", NodeAction::undrain),
+        std::tuple("may-stop", "Whether a node can be stopped now; 7 and the reasons if not",
+                   NodeAction::may_stop),
         std::tuple("remove", "Remove a node that is down, for ever", NodeAction::remove)}) {
     auto [verb, args] = add_node(node, name, help, action);
     verb->add_option("NODE", args->node, "ID, name, address or UUID")->required();

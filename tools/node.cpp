@@ -19,6 +19,8 @@ const char* verb_of(NodeAction action) {
       return "node.drain";
     case NodeAction::undrain:
       return "node.undrain";
+    case NodeAction::may_stop:
+      return "node.may_stop";
     case NodeAction::remove:
       return "node.remove";
     case NodeAction::alias_add:
@@ -65,9 +67,15 @@ int run_node(Context& context, const NodeArgs& args) {
   if (!args.former.empty()) request["former"] = args.former;
   const auto reply = admin(**client, request);
   if (!reply) return context.fail(what, reply.error());
+  const bool refused = args.action == NodeAction::may_stop && !reply->value("may_stop", false);
   if (context.json()) {
     context.answer_json(*reply);
-    return kGood;
+    return refused ? kDegraded : kGood;
+  }
+  if (refused) {
+    for (const auto& reason : reply->value("reasons", std::vector<std::string>()))
+      context.answer(reason);
+    return kDegraded;
   }
   if (args.action == NodeAction::alias_list) {
     Table table({"FORMER", "NODE"});

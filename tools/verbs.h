@@ -81,6 +81,7 @@ int run_check(Context& context, const CheckArgs& args);
 enum class NodeAction : std::uint8_t {
   drain,
   undrain,
+  may_stop,
   remove,
   alias_add,
   alias_remove,

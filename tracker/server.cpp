@@ -5,6 +5,7 @@
 #include "common/daemon/daemon.h"
 #include "common/daemon/log.h"
 #include "common/net/disk_pool.h"
+#include "common/net/http_overload.h"
 #include "common/net/http_server.h"
 #include "common/net/io_pool.h"
 #include "common/net/listener.h"
@@ -47,20 +48,17 @@ public:
         uuid_(std::move(uuid)),
         secret_(std::move(secret)),
         disk_("tracker-meta", 1),
+        memory_(config_.max_request_memory),
         io_(1),
-        frames_(
-            io_, frame_gauge_, config_.max_connections,
-            [this](tcp::socket socket) { on_frames(std::move(socket), config_.fastdfs_clients); }),
-        http_(io_, http_gauge_, kHttpConnectionsMax,
-              [this](tcp::socket socket) { on_http(std::move(socket)); }) {
+        front_(1),
+        frames_(io_, frame_gauge_, frame_options(config_.fastdfs_clients)),
+        http_(io_, http_gauge_, page_options()) {
     options_.io_timeout = config_.network_timeout;
     options_.inline_max = kBodyInlineMax;
+    options_.memory = &memory_;
     for (const config::ListenerConfig& one : config_.listeners)
       more_frames_.push_back(
-          std::make_unique<Listener>(io_, frame_gauge_, config_.max_connections,
-                                     [this, mode = one.fastdfs_clients](tcp::socket socket) {
-                                       on_frames(std::move(socket), mode);
-                                     }));
+          std::make_unique<Listener>(io_, frame_gauge_, frame_options(one.fastdfs_clients)));
   }
 
   Status run() {
@@ -77,11 +75,9 @@ public:
                      std::move(facts), frame_gauge_, secret_);
     tracker_->set_audit(audit_.get());
     io_.start();
+    front_.start();
     Status started = on_loop(begin());
     if (started) {
-      if (config_.max_connections + 64 > open_files_limit())
-        log().warn("max_connections is above the limit of open files max_connections={} limit={}",
-                   config_.max_connections, open_files_limit());
       log().info("serving address={} http_port={} metadata={} version={}",
                  tracker_->address(nullptr), config_.http_port,
                  config_.metadata_holder ? config_.metadata_holder->text() : "local",
@@ -133,11 +129,31 @@ private:
     --running_;
   }
 
-  void on_frames(tcp::socket socket, config::FastdfsClients mode) {
-    spawn(io_.at(0).get_executor(), serve_frames(std::move(socket), mode), "session");
+  ListenerOptions frame_options(config::FastdfsClients mode) {
+    ListenerOptions options;
+    options.on_connection = [this, mode](tcp::socket socket, ConnectionSlot slot) {
+      spawn(io_.at(0).get_executor(), serve_frames(std::move(socket), std::move(slot), mode),
+            "session");
+    };
+    options.limits = connection_limits(config_);
+    options.refusal = wire::make_reply(Errc::busy, {});
+    options.front = &front_.at(0);
+    return options;
   }
 
-  Task<void> serve_frames(tcp::socket socket, config::FastdfsClients mode) {
+  ListenerOptions page_options() {
+    ListenerOptions options;
+    options.on_connection = [this](tcp::socket socket, ConnectionSlot slot) {
+      spawn(io_.at(0).get_executor(), serve_page(std::move(socket), std::move(slot)), "http");
+    };
+    options.limits.total = kHttpConnectionsMax;
+    options.refusal = http_refusal();
+    options.on_refused = http_overload_sessions();
+    options.front = &front_.at(0);
+    return options;
+  }
+
+  Task<void> serve_frames(tcp::socket socket, ConnectionSlot, config::FastdfsClients mode) {
     Connection connection(std::move(socket));
     Session session(connection);
     const auto& peer = connection.peer_address();
@@ -154,14 +170,9 @@ private:
       open_.erase(&connection);
       tracker_->closed(session);
     }
-    frame_gauge_.open.fetch_sub(1);
   }
 
-  void on_http(tcp::socket socket) {
-    spawn(io_.at(0).get_executor(), serve_page(std::move(socket)), "http");
-  }
-
-  Task<void> serve_page(tcp::socket socket) {
+  Task<void> serve_page(tcp::socket socket, ConnectionSlot) {
     Connection connection(std::move(socket));
     if (!stopping_) {
       open_.insert(&connection);
@@ -170,7 +181,6 @@ private:
       --running_;
       open_.erase(&connection);
     }
-    http_gauge_.open.fetch_sub(1);
   }
 
   Task<HttpReply> answer(const HttpRequest& request) { co_return answer_http(*tracker_, request); }
@@ -195,6 +205,7 @@ private:
     for (auto& listener : more_frames_) listener->stop();
     http_.stop();
     static_cast<void>(on_loop(drain()));
+    front_.stop();
     io_.stop();
   }
 
@@ -230,8 +241,10 @@ private:
   std::size_t running_ = 0;    // sessions and watch(), on the loop
   std::set<Connection*> open_; // on the loop
   std::unique_ptr<MetaStore> store_;
-  DiskPool disk_; // its thread ends before the store goes
+  DiskPool disk_;       // its thread ends before the store goes
+  MemoryBudget memory_; // of request bodies
   IoPool io_;
+  IoPool front_; // accepts, refuses, and answers /healthz when all else is busy
   std::optional<EmbeddedLog> log_;
   std::optional<Tracker> tracker_;
   Listener frames_;

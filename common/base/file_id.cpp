@@ -184,6 +184,8 @@ Result<RemoteName> parse_remote_name(std::string_view text) {
     if (high < 0 || low < 0 || text[3] != '/') return bad_name("no store path index after M");
     name.store_path_ = static_cast<std::uint8_t>(high * 16 + low);
     name.prefix_size_ = kPrefixSize;
+  } else if (text.size() > kRemoteNameMax - kPrefixSize) {
+    return bad_name("longer than 127 characters with its store path");
   }
 
   const std::string_view true_name = text.substr(name.prefix_size_);

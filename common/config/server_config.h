@@ -95,8 +95,10 @@ struct ServerConfig {
 
   std::chrono::seconds connect_timeout{5};
   std::chrono::seconds network_timeout{60};
-  std::uint32_t max_connections = 65'536;
-  std::uint32_t work_threads = 0; // 0: one per core; see work_thread_count()
+  std::uint32_t max_connections = 65'536;             // a port
+  std::uint32_t max_connections_per_address = 16'384; // 0: no limit of its own
+  std::uint64_t max_request_memory = 256 << 20;       // bytes of all requests together
+  std::uint32_t work_threads = 0;                     // 0: one per core; see work_thread_count()
   LogLevel log_level = LogLevel::info;
   LogFormat log_format = LogFormat::logfmt;
   std::filesystem::path cluster_secret_file; // empty: none

@@ -130,8 +130,15 @@ void add_server_options(OptionList<Config>& list, std::string base_path_example)
                 std::chrono::hours(1), "Longest time to connect to another node.");
   list.duration("network_timeout", &Config::network_timeout, std::chrono::seconds(1),
                 std::chrono::hours(1), "Longest time to wait for bytes once a message has begun.");
-  list.integer("max_connections", &Config::max_connections, 1, 10'000'000, "connections",
-               "More are refused.");
+  list.integer(
+      "max_connections", &Config::max_connections, 1, 10'000'000, "connections",
+      "Open at once on a port; the limit of open files may allow fewer. More are told that "
+      "the node is busy (status 16, HTTP 503).");
+  list.integer("max_connections_per_address", &Config::max_connections_per_address, 0, 10'000'000,
+               "connections", "The same for each client address; 0: no limit of its own.");
+  list.bytes(
+      "max_request_memory", &Config::max_request_memory, 4 << 20, std::uint64_t{1} << 40,
+      "Memory for the content of all requests together; beyond it they are refused as busy.");
   list.integer("work_threads", &Config::work_threads, 0, 1024, "threads",
                "Network threads; 0: one per core. At most 64 are started.");
 

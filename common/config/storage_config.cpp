@@ -75,7 +75,13 @@ void add_store_paths(OptionList<C>& list) {
       "Each of the two files under base_path that take small uploads durably with one flush; "
       "set aside at the first start. Smaller ones are emptied more often. 0: none, every "
       "commit syncs the store paths.");
-  list.integer("disk_threads", &C::disk_threads, 1, 256, "threads", "Disk threads a store path.");
+  list.integer("disk_threads", &C::disk_threads, 1, 256, "threads",
+               "Disk threads a store path for reads, and as many for changes.");
+  list.integer("max_uploads", &C::max_uploads, 1, 1'000'000, "uploads",
+               "Uploads and other changes under way at once; more are refused as busy.");
+  list.integer(
+      "max_downloads", &C::max_downloads, 1, 1'000'000, "downloads",
+      "Downloads under way at once, with those to slow readers; more are refused as busy.");
   list.bytes("buff_size", &C::buff_size, 4096, 64 << 20, "Buffer of a connection.");
 }
 

@@ -10,6 +10,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -180,6 +181,21 @@ std::size_t open_files_limit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
   return static_cast<std::size_t>(limit.rlim_cur);
+}
+
+ConnectionLimits connection_limits(const config::ServerConfig& config) {
+  constexpr std::size_t kOtherFiles = 256;
+  const std::size_t files = open_files_limit();
+  const std::size_t usable = files > 2 * kOtherFiles ? files - kOtherFiles : files / 2;
+  ConnectionLimits limits;
+  limits.total = std::min<std::size_t>(config.max_connections, usable / 4 * 3);
+  limits.per_address = config.max_connections_per_address;
+  if (limits.total < config.max_connections)
+    spdlog::warn(
+        "fewer connections than configured, for the limit of open files open_files={} "
+        "max_connections={} allowed={}",
+        files, config.max_connections, limits.total);
+  return limits;
 }
 
 Result<DataLock> DataLock::take(const std::filesystem::path& base_path) {

@@ -4,6 +4,7 @@
 
 #include "common/base/result.h"
 #include "common/config/server_config.h"
+#include "common/net/connection_gauge.h"
 
 #include <filesystem>
 #include <functional>
@@ -46,6 +47,11 @@ void request_stop();
 
 // How many files this process may open (after daemon_main() raised the limit).
 std::size_t open_files_limit();
+
+// What max_connections and its relatives allow on one port: at most three quarters of the open
+// files this process may have, because requests, logs and databases need theirs. Warns (once a
+// port) when that is less than what was configured.
+ConnectionLimits connection_limits(const config::ServerConfig& config);
 
 // The claim of this process on `base_path`/data: a lock that lives as long as the object and ends
 // with the process, however that dies.

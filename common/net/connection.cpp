@@ -5,6 +5,7 @@
 
 #include <boost/asio/connect.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -57,6 +58,10 @@ void DeadlineService::tick() {
     for (Connection* c = first_; c != nullptr; c = c->next_) {
       if (c->deadline_ > now || c->closed_) continue;
       c->timed_out_ = true;
+      // What a reader does not take would stay in the kernel's memory for minutes after the close.
+      boost::system::error_code ignored;
+      if (c->write_timeout_.count() > 0)
+        c->socket_.set_option(asio::socket_base::linger(true, 0), ignored);
       c->close();
     }
     tick();
@@ -136,11 +141,16 @@ void Connection::clear_deadline() {
 void Connection::set_write_timeout(std::chrono::milliseconds time) {
   set_deadline(time);
   write_timeout_ = time;
+  writing_since_ = std::chrono::steady_clock::now();
+  written_before_ = bytes_sent_;
 }
 
 void Connection::sent(std::size_t count) {
   bytes_sent_ += count;
-  if (write_timeout_.count() > 0) deadline_ = std::chrono::steady_clock::now() + write_timeout_;
+  if (write_timeout_.count() > 0)
+    deadline_ =
+        std::min(std::chrono::steady_clock::now() + write_timeout_,
+                 writing_since_ + transfer_time_max(bytes_sent_ - written_before_, write_timeout_));
 }
 
 void Connection::shutdown_write() {

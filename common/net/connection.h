@@ -19,6 +19,17 @@ using asio::ip::tcp;
 
 class DeadlineService;
 
+// Bytes per second below which a peer that takes or sends a body is not slow but holding the
+// connection: 2G telephones are ten times faster.
+inline constexpr std::uint64_t kTransferRateMin = 1024;
+
+// How long a transfer that has moved `bytes` may have taken at the most, when it may pause for
+// `pause_max`.
+inline std::chrono::milliseconds transfer_time_max(std::uint64_t bytes,
+                                                   std::chrono::milliseconds pause_max) {
+  return pause_max + std::chrono::milliseconds(bytes * 1000 / kTransferRateMin);
+}
+
 class Connection {
 public:
   // Takes over a connected socket; sets non-blocking and TCP_NODELAY.
@@ -37,7 +48,8 @@ public:
   void set_deadline(std::chrono::milliseconds time);
   void clear_deadline();
   // As set_deadline(), and every piece that goes out starts the time anew: for replies whose length
-  // says nothing about how long they may take. set_deadline() and clear_deadline() end it.
+  // says nothing about how long they may take. Who takes less than kTransferRateMin in the long run
+  // is cut all the same. set_deadline() and clear_deadline() end it.
   void set_write_timeout(std::chrono::milliseconds time);
 
   // Reads between 1 and out.size() bytes. Errors: closed (end of stream), timeout.
@@ -108,6 +120,8 @@ private:
   DeadlineService& deadlines_;
   std::chrono::steady_clock::time_point deadline_ = std::chrono::steady_clock::time_point::max();
   std::chrono::milliseconds write_timeout_{0}; // 0: what is sent does not move the deadline
+  std::chrono::steady_clock::time_point writing_since_; // of the last set_write_timeout(),
+  std::uint64_t written_before_ = 0;                    // and bytes_sent_ then
   Connection* previous_ = nullptr;
   Connection* next_ = nullptr;
 };

@@ -8,6 +8,7 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/post.hpp>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -49,6 +50,8 @@ public:
 
   // Jobs waiting for a thread, for metrics and overload decisions. Any thread.
   std::size_t queued() const;
+  // How long the job that has run longest is running now; 0 when none is. Any thread.
+  std::chrono::milliseconds longest_running() const;
 
 private:
   struct Job {
@@ -76,7 +79,7 @@ private:
   };
 
   void enqueue(std::unique_ptr<Job> job);
-  void loop();
+  void loop(std::size_t index);
 
   mutable std::mutex mutex_; // guards what follows, but for threads_
   std::condition_variable wake_;
@@ -84,6 +87,7 @@ private:
   std::size_t idle_ = 0;   // threads asleep that nobody has woken yet
   std::size_t called_ = 0; // threads woken that do not run yet
   bool stopping_ = false;
+  std::vector<std::chrono::steady_clock::time_point> since_; // of each thread's job; 0: idle
   std::vector<std::thread> threads_;
 };
 

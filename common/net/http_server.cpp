@@ -2,6 +2,7 @@
 #include "common/net/http_server.h"
 
 #include "common/base/text.h"
+#include "common/net/busy_mark.h"
 #include "common/net/http_body.h"
 #include "common/net/send_file.h"
 
@@ -483,6 +484,7 @@ public:
         body.emplace(connection_, length, std::move(ahead), head.expects_continue,
                      options_.body_timeout);
       }
+      const BusyMark busy(options_.busy);
 
       const std::string_view text(input_.data() + scanner.begin(), scanner.end() - scanner.begin());
       HttpRequest request;
@@ -503,11 +505,12 @@ public:
         if (!finished && finished.code() != Errc::invalid_argument) co_return false;
         drain = finished && *finished;
       }
-      const bool keep_alive = head.keep_alive && drain;
-      ReplyWriter writer(std::move(reply), head, keep_alive, options_);
+      const bool stopping = options_.stopping != nullptr && *options_.stopping;
+      const bool stay = head.keep_alive && drain && options_.keep_alive && !stopping;
+      ReplyWriter writer(std::move(reply), head, stay, options_);
       if (!co_await send(writer, head)) co_return false;
       if (!drain) co_await linger();
-      if (!keep_alive) co_return false;
+      if (!stay) co_return false;
 
       input_.erase(0, scanner.end());
       if (body) input_.append(body->take_ahead());

@@ -9,6 +9,7 @@
 #include "common/net/listener.h"
 #include "common/net/task.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -92,6 +93,12 @@ struct HttpOptions {
   // An unread request body of at most this many bytes is read and thrown away; a longer or a
   // chunked one ends the connection after the reply.
   std::uint64_t drain_bytes_max = 64 * 1024;
+  // False: the connection ends after the first reply.
+  bool keep_alive = true;
+  // Set to end every connection after the request it is in; may be null.
+  const std::atomic<bool>* stopping = nullptr;
+  // Requests being answered now; may be null.
+  std::atomic<std::size_t>* busy = nullptr;
   std::string server = "cairn"; // the Server header
   // Reads ahead files that are not cached, where a part names no pool. Without any, a cold file
   // blocks the I/O thread.

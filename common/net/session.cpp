@@ -1,18 +1,29 @@
 // Request bodies, and the end of a request.
 #include "common/net/session.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace cairn {
 
 namespace {
-constexpr std::size_t kDrainPiece = 64 * 1024;
+// Small: thrown away most of all when memory is short.
+constexpr std::size_t kDrainPiece = 8 * 1024;
 } // namespace
 
-Task<Status> Body::load() {
+void Body::expect_more(std::uint64_t received) {
+  const auto now = std::chrono::steady_clock::now();
+  if (begun_ == std::chrono::steady_clock::time_point()) begun_ = now;
+  const auto allowed = begun_ + transfer_time_max(received, progress_max_) - now;
+  connection_.set_deadline(
+      std::min(progress_max_, std::chrono::duration_cast<std::chrono::milliseconds>(allowed)));
+}
+
+Task<Status> Body::load(MemoryCharge charge) {
+  charge_ = std::move(charge);
   buffer_ = wire::Buffer(header_.body_size);
   for (std::span<std::byte> rest = buffer_.span(); !rest.empty();) {
-    connection_.set_deadline(progress_max_);
+    expect_more(header_.body_size - rest.size());
     CAIRN_CO_TRY(count, co_await connection_.read_some(rest));
     rest = rest.subspan(count);
   }
@@ -41,7 +52,7 @@ Task<Result<std::size_t>> Body::read_some(std::span<std::byte> out) {
     CAIRN_CO_RETURN_IF_ERROR(co_await read_exact(out.first(wanted)));
     co_return wanted;
   }
-  connection_.set_deadline(progress_max_);
+  expect_more(header_.body_size - left_);
   CAIRN_CO_TRY(count, co_await connection_.read_some(out.first(wanted)));
   left_ -= count;
   co_return count;
@@ -69,6 +80,11 @@ Status check_access(const Session& session, const CommandRule& rule) {
   if ((rule.needs & ~session.rights) != 0)
     return Error{Errc::denied, "not among the rights of this connection"};
   return {};
+}
+
+MemoryCharge charge_for(std::uint64_t size, const SessionOptions& options) {
+  if (options.memory == nullptr || size == 0) return {};
+  return options.memory->take(size);
 }
 
 Task<Result<bool>> finish_request(Session& session, Body& body, Result<Reply> reply,

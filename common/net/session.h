@@ -3,7 +3,9 @@
 #pragma once
 
 #include "common/auth/rights.h"
+#include "common/net/busy_mark.h"
 #include "common/net/connection.h"
+#include "common/net/memory_budget.h"
 #include "common/net/task.h"
 #include "common/wire/frame.h"
 
@@ -52,7 +54,8 @@ struct Session {
 // (up to a bound) so that the next request is read from the right place.
 class Body {
 public:
-  // `progress_max`: each piece that arrives gives the sender this long for the next one.
+  // `progress_max`: each piece that arrives gives the sender this long for the next one, as long as
+  // it keeps to kTransferRateMin.
   Body(Connection& connection, wire::FrameHeader header, std::chrono::milliseconds progress_max)
       : connection_(connection),
         header_(header),
@@ -77,17 +80,22 @@ public:
   // Takes between 1 and out.size() bytes; 0 only at the end of the body.
   Task<Result<std::size_t>> read_some(std::span<std::byte> out);
 
-  // For serve(): brings the body into memory.
-  Task<Status> load();
+  // For serve(): brings the body into memory, which `charge` has paid for until the body goes.
+  Task<Status> load(MemoryCharge charge);
   // For serve(): throws away what is left, if it is at most `bytes_max`; false if it is more.
   Task<Result<bool>> drain(std::uint64_t bytes_max);
 
 private:
+  // Gives the sender time for the next piece when `received` bytes of the body are here.
+  void expect_more(std::uint64_t received);
+
   Connection& connection_;
   wire::FrameHeader header_;
   std::chrono::milliseconds progress_max_;
+  std::chrono::steady_clock::time_point begun_; // when the first piece was waited for
   std::uint64_t left_;
   bool whole_ = false;
+  MemoryCharge charge_;
   wire::Buffer buffer_;
 };
 
@@ -144,24 +152,14 @@ struct SessionOptions {
   const std::atomic<bool>* stopping = nullptr;
   // Requests being handled now; may be null.
   std::atomic<std::size_t>* busy = nullptr;
+  // Pays for bodies in memory; without enough of it a request is answered status 16 (busy). Null:
+  // no limit.
+  MemoryBudget* memory = nullptr;
 };
 
 namespace detail {
-// Counts a request while it is handled.
-class BusyMark {
-public:
-  explicit BusyMark(std::atomic<std::size_t>* busy) : busy_(busy) {
-    if (busy_ != nullptr) ++*busy_;
-  }
-  BusyMark(const BusyMark&) = delete;
-  BusyMark& operator=(const BusyMark&) = delete;
-  ~BusyMark() {
-    if (busy_ != nullptr) --*busy_;
-  }
-
-private:
-  std::atomic<std::size_t>* busy_;
-};
+// Takes the memory for a body of `size` bytes; empty without a budget, or when it is used up.
+MemoryCharge charge_for(std::uint64_t size, const SessionOptions& options);
 
 // Whether this connection may send that command. Errors: denied.
 Status check_access(const Session& session, const CommandRule& rule);
@@ -187,7 +185,7 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
       connection.clear_deadline();
     CAIRN_CO_RETURN_IF_ERROR(co_await connection.wait_readable());
     if (options.stopping != nullptr && *options.stopping) co_return Error{Errc::closed, "stopping"};
-    const detail::BusyMark busy(options.busy);
+    const BusyMark busy(options.busy);
     if (session.known()) connection.set_deadline(options.io_timeout);
     CAIRN_CO_TRY(header, co_await connection.read_header());
     if (header.command == static_cast<std::uint8_t>(wire::Command::quit))
@@ -200,10 +198,17 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
 
     Body body(connection, header, options.io_timeout);
     // Whole requests only: half of one is dropped without an answer.
-    if (header.body_size <= options.inline_max) CAIRN_CO_RETURN_IF_ERROR(co_await body.load());
+    bool memory_short = false;
+    if (header.body_size <= options.inline_max) {
+      MemoryCharge charge = detail::charge_for(header.body_size, options);
+      memory_short = options.memory != nullptr && header.body_size > 0 && !charge;
+      if (!memory_short) CAIRN_CO_RETURN_IF_ERROR(co_await body.load(std::move(charge)));
+    }
     Result<Reply> reply = Error{Errc::invalid_argument, "unknown command"};
     Status may = entry == nullptr ? Status() : detail::check_access(session, entry->rule);
-    if (!may) {
+    if (memory_short) {
+      reply = Error{Errc::busy, "too many requests at once"};
+    } else if (!may) {
       reply = std::move(may).error();
     } else if (entry != nullptr && header.body_size > entry->rule.body_max) {
       reply = Error{Errc::invalid_argument, "body too long"};

@@ -30,6 +30,7 @@ Task<Result<Reply>> write_content(Context& context, Session& session, Body& body
     co_return co_await forward_to_owner(context, name, body, std::move(front));
   }
   CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
+  CAIRN_CO_TRY(ticket, begin_under(context.uploads));
   Counted counted(counter, length);
   CAIRN_CO_TRY(content, co_await Content::take(context, body, name.store_path()));
   auto work = [&store = context.store, &name, &content, offset]() -> Result<Change> {

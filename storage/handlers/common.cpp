@@ -10,8 +10,9 @@ namespace {
 // Bodies up to this are kept in memory (while the budget lasts): one hop to the disk instead of
 // several.
 constexpr std::uint64_t kMemoryMax = 1024 * 1024;
-// Piece of a streamed body.
+// Piece of a streamed body; the small one while memory is short.
 constexpr std::size_t kPiece = 256 * 1024;
+constexpr std::size_t kPieceSmall = 16 * 1024;
 } // namespace
 
 const HandlerTable<Context>& handler_table() {
@@ -75,6 +76,12 @@ Task<Result<Reply>> forward_to_owner(Context& context, const RemoteName& name, B
   co_return Reply(std::move(reply));
 }
 
+Result<OperationTicket> begin_under(OperationLimit& limit) {
+  auto ticket = limit.begin();
+  if (!ticket) return Error{Errc::busy, "too many operations at once"};
+  return ticket;
+}
+
 Task<Result<Change>> committed(Context& context, Result<Change> change) {
   if (change && change->seq != 0)
     CAIRN_CO_RETURN_IF_ERROR(co_await context.binlog.commit(change->seq));
@@ -85,12 +92,8 @@ wire::Bytes stored_file_reply(const Context& context, const std::string& name) {
   return wire::encode(wire::StoredFile{context.config.group_name, name});
 }
 
-Content::~Content() {
-  if (charged_ > 0) context_->bodies.give_back(charged_);
-}
-
 Task<Result<Content>> Content::take(Context& context, Body& body, std::uint8_t store_path) {
-  Content content(context);
+  Content content;
   if (body.is_whole()) {
     // Already in memory, and stays there until the request ends.
     content.view_ = body.whole();
@@ -99,18 +102,22 @@ Task<Result<Content>> Content::take(Context& context, Body& body, std::uint8_t s
     co_return content;
   }
   const std::uint64_t size = body.left();
-  if (size <= kMemoryMax && context.bodies.take(size)) {
-    content.charged_ = size;
+  if (size <= kMemoryMax) content.charge_ = context.memory.take(size);
+  if (content.charge_) {
     content.memory_ = wire::Buffer(size);
     CAIRN_CO_RETURN_IF_ERROR(co_await body.read_exact(content.memory_.span()));
     content.view_ = content.memory_.view();
     co_return content;
   }
+  std::size_t piece_size = kPiece;
+  MemoryCharge charge = context.memory.take(kPiece);
+  if (!charge) charge = context.memory.take(piece_size = kPieceSmall);
+  if (!charge) co_return Error{Errc::busy, "too many uploads at once"};
   DiskPool& pool = context.store.pool(store_path);
   auto stage = [&store = context.store, store_path] { return store.stage(store_path); };
   CAIRN_CO_TRY(staged, co_await pool.run(std::move(stage)));
   content.staged_ = std::move(staged);
-  wire::Buffer piece(kPiece);
+  wire::Buffer piece(piece_size);
   while (body.left() > 0) {
     std::size_t have = 0;
     while (have < piece.size() && body.left() > 0) {
@@ -120,7 +127,8 @@ Task<Result<Content>> Content::take(Context& context, Body& body, std::uint8_t s
     auto write = [file = &*content.staged_, bytes = piece.view().first(have)] {
       return file->write(bytes);
     };
-    CAIRN_CO_RETURN_IF_ERROR(co_await pool.run(std::move(write)));
+    auto written = co_await pool.run(std::move(write));
+    if (!written) co_return context.store.report(store_path, std::move(written).error());
   }
   co_return content;
 }

@@ -3,7 +3,9 @@
 
 #include "common/auth/audit.h"
 #include "common/config/storage_config.h"
+#include "common/net/memory_budget.h"
 #include "common/net/native_hello.h"
+#include "common/net/operation_limit.h"
 #include "common/net/session.h"
 #include "common/wire/integrity.h"
 #include "storage/binlog/binlog.h"
@@ -59,24 +61,6 @@ private:
   std::uint64_t bytes_;
 };
 
-// Memory that request bodies may take all together; what does not fit is streamed in small pieces.
-class BodyBudget {
-public:
-  explicit BodyBudget(std::uint64_t bytes_max) : left_(static_cast<std::int64_t>(bytes_max)) {}
-
-  // Takes `bytes` if they are there.
-  bool take(std::uint64_t bytes) {
-    const auto wanted = static_cast<std::int64_t>(bytes);
-    if (left_.fetch_sub(wanted) >= wanted) return true;
-    left_.fetch_add(wanted);
-    return false;
-  }
-  void give_back(std::uint64_t bytes) { left_.fetch_add(static_cast<std::int64_t>(bytes)); }
-
-private:
-  std::atomic<std::int64_t> left_;
-};
-
 // The parts of the node, made by the server and alive as long as any session.
 struct Context {
   const config::StorageConfig& config;
@@ -101,7 +85,9 @@ struct Context {
   std::function<Task<Result<wire::RepairReply>>(RemoteName)> repair;
 
   Counters counters{};
-  BodyBudget bodies{64 << 20};
+  MemoryBudget memory{config.max_request_memory};
+  OperationLimit uploads{config.max_uploads}; // and other changes of content
+  OperationLimit downloads{config.max_downloads};
   std::atomic<bool> stopping{false};
 };
 
@@ -146,6 +132,8 @@ Task<Result<Change>> remove_file(Context& context, RemoteName name);
 // Notes in the audit log what became of a delete; a log that fails is told in ours.
 void audit_delete(Context& context, std::string who, std::string from, std::string_view name,
                   const Result<Change>& outcome);
+// Begins an operation under a limit. Errors: busy.
+Result<OperationTicket> begin_under(OperationLimit& limit);
 // Waits until a change is durable; answers the change.
 Task<Result<Change>> committed(Context& context, Result<Change> change);
 // "group + remote name", the reply of everything that makes a file.
@@ -156,27 +144,15 @@ wire::Bytes stored_file_reply(const Context& context, const std::string& name);
 class Content {
 public:
   // Takes the rest of the body. `store_path`: where a staged file is made. Errors: no_space,
-  // io_error, closed, timeout.
+  // io_error, closed, timeout, busy (max_request_memory is used up).
   static Task<Result<Content>> take(Context& context, Body& body, std::uint8_t store_path);
-
-  Content(Content&& other) noexcept
-      : context_(other.context_),
-        charged_(std::exchange(other.charged_, 0)),
-        memory_(std::move(other.memory_)),
-        view_(other.view_),
-        staged_(std::move(other.staged_)) {}
-  Content& operator=(Content&&) = delete;
-  ~Content();
 
   bool in_memory() const { return !staged_.has_value(); }
   wire::View view() const { return view_; }
   StagedFile& staged() { return *staged_; }
 
 private:
-  explicit Content(Context& context) : context_(&context) {}
-
-  Context* context_;
-  std::uint64_t charged_ = 0;
+  MemoryCharge charge_;
   wire::Buffer memory_;
   wire::View view_;
   std::optional<StagedFile> staged_;

@@ -3,8 +3,6 @@
 
 #include "storage/handlers/locate.h"
 
-#include <unistd.h>
-
 namespace cairn::storage {
 
 namespace {
@@ -50,7 +48,8 @@ Task<Result<OpenFile>> StoreFiles::open(const RemoteName& name) {
   const bool constant = name.kind() == FileKind::normal && name.fields();
   file.immutable = constant;
   if (constant) file.crc32 = name.fields()->crc32;
-  file.disk = &context_.store.pool(name.store_path());
+  file.disk = &context_.store.read_pool(name.store_path());
+  CAIRN_CO_TRY(ticket, begin_under(context_.downloads));
   Counted counted(context_.counters.download);
 
   CAIRN_CO_TRY(located, co_await locate(context_, name, 0, 0));
@@ -60,17 +59,26 @@ Task<Result<OpenFile>> StoreFiles::open(const RemoteName& name) {
     if (!is_verified(context_, *located.here, 0, file.size)) {
       // A large one of which not all is known to be right: pieces are verified as they go out.
       auto opened = std::make_shared<const OpenedFile>(*std::move(located.here));
-      file.remote = [this, name, opened](Connection& to, std::uint64_t offset,
-                                         std::uint64_t length) -> Task<Status> {
+      // The download is under way as long as the answer is.
+      auto held = std::make_shared<OperationTicket>(std::move(ticket));
+      file.remote = [this, name, opened, held](Connection& to, std::uint64_t offset,
+                                               std::uint64_t length) -> Task<Status> {
         return send_kept(context_, name, opened, to, offset, length);
       };
       counted.succeed();
       co_return file;
     }
-    file.fd = std::shared_ptr<const int>(new int(located.here->file.release()), [](const int* fd) {
-      ::close(*fd);
-      delete fd;
-    });
+    // The download is under way as long as the file is open.
+    struct Open {
+      File file;
+      OperationTicket ticket;
+      int fd;
+    };
+    auto open = std::make_shared<Open>();
+    open->file = std::move(located.here->file);
+    open->ticket = std::move(ticket);
+    open->fd = open->file.get();
+    file.fd = std::shared_ptr<const int>(open, &open->fd);
     counted.succeed();
     co_return file;
   }
@@ -78,8 +86,9 @@ Task<Result<OpenFile>> StoreFiles::open(const RemoteName& name) {
   file.mtime = located.there->mtime;
   // The stream that located it serves the common request for the whole file; a range asks again.
   auto whole = std::make_shared<std::optional<RemoteFile>>(std::move(located.there));
-  file.remote = [this, name, whole](Connection& to, std::uint64_t offset,
-                                    std::uint64_t length) -> Task<Status> {
+  auto under_way = std::make_shared<OperationTicket>(std::move(ticket));
+  file.remote = [this, name, whole, under_way](Connection& to, std::uint64_t offset,
+                                               std::uint64_t length) -> Task<Status> {
     return pass_through(context_, name, whole, to, offset, length);
   };
   counted.succeed();

@@ -94,31 +94,29 @@ public:
   Incoming(Context& context, std::uint64_t size_max) : context_(context), size_max_(size_max) {}
   Incoming(const Incoming&) = delete;
   Incoming& operator=(const Incoming&) = delete;
-  ~Incoming() {
-    if (charged_ > 0) context_.bodies.give_back(charged_);
-  }
 
   // `size`: of the whole content, if it is known. Errors: no_space.
   Status begin(std::optional<std::uint64_t> size) {
     const std::uint64_t expected = size.value_or(kMemoryMax);
-    CAIRN_TRY(path, context_.store.choose_path(0xFF, size.value_or(0)));
-    store_path_ = path;
-    if (expected <= kMemoryMax && context_.bodies.take(expected)) charged_ = expected;
-    memory_.reserve(charged_);
+    CAIRN_TRY(place, context_.store.choose_path(0xFF, size.value_or(0)));
+    place_.emplace(std::move(place));
+    if (expected <= kMemoryMax) charge_ = context_.memory.take(expected);
+    if (charge_) in_memory_max_ = expected;
+    memory_.reserve(in_memory_max_);
     return {};
   }
   // Errors: name_too_long (more than may be), no_space, io_error.
   Task<Status> add(wire::View bytes) {
     size_ += bytes.size();
     if (size_ > size_max_) co_return Error{Errc::name_too_long, "too large"};
-    if (!staged_ && size_ <= charged_) {
+    if (!staged_ && size_ <= in_memory_max_) {
       memory_.insert(memory_.end(), bytes.begin(), bytes.end());
       co_return Status();
     }
-    DiskPool& pool = context_.store.pool(store_path_);
+    DiskPool& pool = context_.store.pool(place_->store_path);
     if (!staged_) {
       auto stage = [this]() -> Result<StagedFile> {
-        CAIRN_TRY(staged, context_.store.stage(store_path_));
+        CAIRN_TRY(staged, context_.store.stage(place_->store_path));
         if (!memory_.empty()) CAIRN_RETURN_IF_ERROR(staged.write(memory_));
         return staged;
       };
@@ -135,14 +133,14 @@ public:
     file.extension = std::move(extension);
     auto create = [this, &file, &metadata]() -> Result<Change> {
       auto made = staged_ ? context_.store.publish(file, std::move(*staged_))
-                          : context_.store.create(file, store_path_, memory_);
+                          : context_.store.create(file, place_->store_path, memory_);
       if (!made || metadata.empty()) return made;
       CAIRN_TRY(name, parse_remote_name(made->name));
       CAIRN_TRY(set, context_.store.set_metadata(name, metadata, false, Origin()));
       made->seq = std::max(made->seq, set.seq);
       return made;
     };
-    auto made = co_await context_.store.pool(store_path_).run(std::move(create));
+    auto made = co_await context_.store.pool(place_->store_path).run(std::move(create));
     co_return co_await committed(context_, std::move(made));
   }
   std::uint64_t size() const { return size_; }
@@ -150,8 +148,9 @@ public:
 private:
   Context& context_;
   const std::uint64_t size_max_;
-  std::uint8_t store_path_ = 0;
-  std::uint64_t charged_ = 0;
+  std::optional<Place> place_; // once begin() was good
+  MemoryCharge charge_;
+  std::uint64_t in_memory_max_ = 0; // what charge_ is for
   std::uint64_t size_ = 0;
   wire::Bytes memory_;
   std::optional<StagedFile> staged_;
@@ -291,6 +290,8 @@ Task<HttpReply> HttpChanges::upload(const HttpRequest& request, const Grant& gra
   if (is_form && !digests->empty()) digests = ContentDigests(); // they are those of the form
 
   Counted counted(context_.counters.upload);
+  const auto ticket = begin_under(context_.uploads);
+  if (!ticket) co_return failed(ticket.error());
   Incoming incoming(context_, access.upload_size_max);
   const std::optional<std::uint64_t> size = is_form           ? std::nullopt
                                             : body != nullptr ? body->length()

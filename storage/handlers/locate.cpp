@@ -37,6 +37,7 @@ bool is_verified(const Context& context, const OpenedFile& opened, std::uint64_t
 
 Task<Result<std::optional<OpenedFile>>> open_here(Context& context, const RemoteName& name,
                                                   std::uint64_t offset, std::uint64_t length) {
+  if (context.store.is_out(name.store_path())) co_return std::optional<OpenedFile>();
   // Cached names are opened on this thread: two thread switches would cost more than the read.
   auto cached = context.store.open_cached(name);
   if (cached && *cached &&
@@ -55,7 +56,7 @@ Task<Result<std::optional<OpenedFile>>> open_here(Context& context, const Remote
     if (tombstone) return Error{Errc::not_found, name.canonical() + " was deleted"};
     return std::optional<OpenedFile>();
   };
-  auto opened = co_await context.store.pool(name.store_path()).run(std::move(work));
+  auto opened = co_await context.store.read_pool(name.store_path()).run(std::move(work));
   if (opened.code() == Errc::corrupt || opened.code() == Errc::io_error) {
     context.counters.damaged_reads.fetch_add(1, std::memory_order_relaxed);
     spdlog::debug("damaged copy, asking another node: {}", opened.error().text());
@@ -87,10 +88,13 @@ Task<Result<Located>> locate(Context& context, const RemoteName& name, std::uint
     located.here = std::move(here);
     if (located.here) co_return located;
   }
+  // Nobody else has it, but a disk of this node that does not answer may.
+  if (there.code() == Errc::not_found && context.store.is_out(name.store_path()))
+    co_return Error{Errc::unavailable, "the disk of " + name.canonical() + " does not answer"};
   if (there.code() == Errc::not_found) {
     // Nobody else has it. If there is a damaged copy here, it is the last one, not none.
     auto look = [&store = context.store, &name] { return store.exists(name); };
-    const bool is_here = co_await context.store.pool(name.store_path()).run(std::move(look));
+    const bool is_here = co_await context.store.read_pool(name.store_path()).run(std::move(look));
     if (is_here) co_return Error{Errc::io_error, name.canonical() + ": the last copy is damaged"};
   }
   co_return std::move(there).error();
@@ -99,7 +103,7 @@ Task<Result<Located>> locate(Context& context, const RemoteName& name, std::uint
 Task<Status> send_verified(Context& context, Connection& to, RemoteName name,
                            const OpenedFile& opened, std::uint64_t offset, std::uint64_t length,
                            bool only_here) {
-  DiskPool& pool = context.store.pool(name.store_path());
+  DiskPool& pool = context.store.read_pool(name.store_path());
   while (length > 0) {
     std::uint64_t piece = length;
     if (!is_verified(context, opened, offset, length)) {

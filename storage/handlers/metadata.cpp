@@ -76,7 +76,7 @@ Task<Result<std::string>> metadata_here(Context& context, const RemoteName& name
     store.suspect(name, name.canonical() + ": its metadata are missing");
     return Error{Errc::corrupt, name.canonical() + ": its metadata are missing"};
   };
-  co_return co_await context.store.pool(name.store_path()).run(std::move(work));
+  co_return co_await context.store.read_pool(name.store_path()).run(std::move(work));
 }
 
 Task<Result<std::string>> metadata_here_or_near(Context& context, RemoteName name) {

@@ -28,8 +28,12 @@ wire::Bytes reply_header(std::uint64_t size) {
 Task<Status> send_here(Context& context, Session& session, const RemoteName& name,
                        const OpenedFile& opened, std::uint64_t offset, std::uint64_t length) {
   const int fd = opened.file.get();
-  DiskPool& pool = context.store.pool(name.store_path());
-  if (length > kInlineMax) {
+  DiskPool& pool = context.store.read_pool(name.store_path());
+  session.connection.set_write_timeout(context.config.network_timeout);
+  // Without memory for a copy it goes out by sendfile, which needs none.
+  MemoryCharge charge;
+  if (length <= kInlineMax) charge = context.memory.take(wire::kHeaderSize + length);
+  if (!charge) {
     const wire::Bytes header = reply_header(length);
     CAIRN_CO_RETURN_IF_ERROR(co_await session.connection.write(header, /*more=*/true));
     co_return co_await send_verified(context, session.connection, name, opened, offset, length,
@@ -63,6 +67,7 @@ Task<Result<Reply>> download(Context& context, Session& session, Body& body) {
     co_return Error{Errc::invalid_argument, "negative offset or length"};
   CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
   CAIRN_CO_TRY(name, parse_name(context, request.name));
+  CAIRN_CO_TRY(ticket, begin_under(context.downloads));
   Counted counted(context.counters.download);
   CAIRN_CO_TRY(located, co_await locate(context, name, request.offset, request.length));
   if (located.there) {
@@ -143,7 +148,7 @@ Task<Result<Reply>> file_info(Context& context, Session& session, Body& body) {
     info.mtime = here->mtime;
     if (!constant && want_crc) {
       auto read = [&store = context.store, &name] { return store.content_crc32(name, true); };
-      CAIRN_CO_TRY(value, co_await context.store.pool(name.store_path()).run(std::move(read)));
+      CAIRN_CO_TRY(value, co_await context.store.read_pool(name.store_path()).run(std::move(read)));
       crc = value;
     }
   }

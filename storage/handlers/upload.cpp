@@ -18,8 +18,10 @@ Task<Result<Reply>> upload_any(Context& context, Body& body, bool appender) {
     co_return Error{Errc::invalid_argument, "file size and body length differ"};
   CAIRN_CO_RETURN_IF_ERROR(validate_extension(prefix.extension));
   CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
+  CAIRN_CO_TRY(ticket, begin_under(context.uploads));
   Counted counted(context.counters.upload, prefix.file_size);
-  CAIRN_CO_TRY(store_path, context.store.choose_path(prefix.store_path, prefix.file_size));
+  CAIRN_CO_TRY(place, context.store.choose_path(prefix.store_path, prefix.file_size));
+  const std::uint8_t store_path = place.store_path;
 
   NewFile file;
   file.extension = std::move(prefix.extension);
@@ -66,6 +68,7 @@ Task<Result<Reply>> upload_slave(Context& context, Session& session, Body& body)
     co_return co_await forward_to_owner(context, master, body, std::move(front));
   }
   CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
+  CAIRN_CO_TRY(ticket, begin_under(context.uploads));
   Counted counted(context.counters.upload, prefix.file_size);
   auto look = [&store = context.store, &master, &slave] {
     return std::pair(store.exists(master), store.exists(slave));

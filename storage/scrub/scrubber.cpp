@@ -87,7 +87,10 @@ bool Scrubber::wait(std::chrono::milliseconds time) {
 bool Scrubber::pace(std::uint8_t store_path, std::uint64_t bytes) {
   const auto due = bucket_.take(bytes, TokenBucket::Time::clock::now());
   if (!wait(due)) return false;
-  for (int i = 0; i < kYieldsMax && store_.pool(store_path).queued() > 0; ++i)
+  const auto is_busy = [this, store_path] {
+    return store_.pool(store_path).queued() + store_.read_pool(store_path).queued() > 0;
+  };
+  for (int i = 0; i < kYieldsMax && is_busy(); ++i)
     if (!wait(kYield)) return false;
   return true;
 }

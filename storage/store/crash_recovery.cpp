@@ -4,11 +4,15 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <unordered_map>
 #include <unordered_set>
+#include <utility>
+#include <vector>
 
 namespace cairn::storage {
 
@@ -92,8 +96,52 @@ Status Store::restore(const LogRecord& record, wire::View content) {
   return {};
 }
 
+Result<bool> Store::recover_metadata(const RemoteName& name, std::uint64_t logged_stamp) {
+  const std::uint64_t stamp = metadata_stamp(name);
+  if (stamp == 0 || stamp <= logged_stamp) return false;
+  auto text = get_metadata(name);
+  if (!text && text.code() != Errc::not_found) return std::move(text).error();
+  if (!text && !exists(name)) return false; // the side file of a file that was being deleted
+  const std::string content = text ? *std::move(text) : std::string(); // empty: it was removed
+  LogRecord record;
+  record.kind = ChangeKind::set_meta;
+  record.name = name.canonical();
+  record.stamp = stamp;
+  record.length = content.size();
+  record.crc32 = crc32(0, wire::as_view(content));
+  CAIRN_TRY(seq, log(std::move(record), Origin()));
+  spdlog::info("logged metadata that a crash left without record file={} seq={}", name.canonical(),
+               seq);
+  return true;
+}
+
+Result<bool> Store::recover_delete(const std::string& text, const Tombstone& tombstone,
+                                   bool has_record) {
+  auto name = parse_remote_name(text);
+  if (!name || !check(*name)) return false;
+  Path& path = path_of(*name);
+  clock_.observe(tombstone.stamp);
+  const char* const true_name = name->true_name().data();
+  // The tombstone comes first and the log may be synced before the directory, so the file may still
+  // be there. (The name of a slave can be used again, but its tombstone goes before that.)
+  ::unlinkat(path.data_fd, (std::string(name->true_name()) + "-m").c_str(), 0);
+  if (::unlinkat(path.data_fd, true_name, 0) != 0 && errno != ENOENT)
+    return fail(path, "unlink " + text, errno);
+  path.dirty = true;
+  if (has_record) return false;
+  LogRecord record;
+  record.kind = ChangeKind::remove;
+  record.name = name->canonical();
+  record.stamp = tombstone.stamp;
+  CAIRN_TRY(seq, log(std::move(record), Origin()));
+  spdlog::info("logged a delete that a crash left without record file={} seq={}", text, seq);
+  return true;
+}
+
 Result<std::uint64_t> Store::recover_after_crash() {
   std::unordered_set<std::string> known;
+  std::unordered_map<std::string, std::uint64_t> removed;   // name -> stamp
+  std::unordered_map<std::string, std::uint64_t> described; // name -> highest stamp of metadata
   std::uint32_t last = 0;
   BinlogReader reader(*binlog_, binlog_->position_before(kLogTail));
   for (;;) {
@@ -101,11 +149,33 @@ Result<std::uint64_t> Store::recover_after_crash() {
     if (!record && record.code() == Errc::corrupt) continue; // the reader is behind the damage
     if (!record) return std::move(record).error();
     if (!record->has_value()) break;
-    known.insert((*record)->name);
-    last = (*record)->time;
+    const LogRecord& one = **record;
+    known.insert(one.name);
+    const auto note = [&one](auto& stamps, const std::string& name) {
+      std::uint64_t& stamp = stamps[name];
+      stamp = std::max(stamp, one.stamp);
+    };
+    if (one.kind == ChangeKind::remove) note(removed, one.name);
+    if (one.kind == ChangeKind::rename) note(removed, one.extra);
+    if (one.kind == ChangeKind::set_meta) note(described, one.name);
+    last = one.time;
   }
   const std::uint32_t since = last > kSlack ? last - kSlack : 0;
   std::uint64_t logged = 0;
+
+  std::vector<std::pair<std::string, Tombstone>> deletes;
+  CAIRN_RETURN_IF_ERROR(
+      tombstones_->scan("", [&](const std::string& name, const Tombstone& tombstone) {
+        if (tombstone.time >= since) deletes.emplace_back(name, tombstone);
+        return true;
+      }));
+  for (const auto& [name, tombstone] : deletes) {
+    const auto found = removed.find(name);
+    const bool has_record = found != removed.end() && found->second >= tombstone.stamp;
+    CAIRN_TRY(is_logged, recover_delete(name, tombstone, has_record));
+    if (is_logged) ++logged;
+  }
+
   for (std::size_t i = 0; i < paths_.size(); ++i) {
     Path& path = *paths_[i];
     const auto index = static_cast<std::uint8_t>(i);
@@ -118,11 +188,21 @@ Result<std::uint64_t> Store::recover_after_crash() {
         if (low.size() != 2 || !changed_since(path.data_fd, directory, since)) continue;
         for (const std::string& leaf : list(path.data_fd, directory)) {
           const std::string true_name = directory + "/" + leaf;
-          if (leaf.ends_with("-m") || known.contains(prefix + true_name) ||
-              !changed_since(path.data_fd, true_name, since))
-            continue;
-          CAIRN_TRY(is_logged, recover_file(path, index, true_name));
-          if (is_logged) ++logged;
+          if (!changed_since(path.data_fd, true_name, since)) continue;
+          const bool is_side = leaf.ends_with("-m");
+          if (!is_side && !known.contains(prefix + true_name)) {
+            CAIRN_TRY(is_logged, recover_file(path, index, true_name));
+            if (is_logged) ++logged;
+          }
+          // Of the file itself too: it says when metadata was removed.
+          const std::string base = is_side ? true_name.substr(0, true_name.size() - 2) : true_name;
+          const auto name = parse_remote_name(prefix + base);
+          if (!name) continue;
+          std::uint64_t& stamp = described[name->canonical()];
+          CAIRN_TRY(is_logged, recover_metadata(*name, stamp));
+          if (!is_logged) continue;
+          ++logged;
+          stamp = metadata_stamp(*name);
         }
       }
     }

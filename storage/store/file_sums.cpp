@@ -21,13 +21,17 @@ struct Record {
   std::uint64_t pending_from = 0;
   std::uint64_t pending_to = 0; // equal to pending_from: none
   wire::Bytes blocks;           // four bytes each, big-endian
+  std::uint64_t recent_from = 0;
+  std::uint64_t recent_to = 0;
+  std::uint64_t recent_time = 0;
 
   static constexpr auto fields() {
     using M = Record;
     return std::tuple{wire::integer(&M::version),      wire::integer(&M::legacy_name),
                       wire::integer(&M::size),         wire::integer(&M::block_size),
                       wire::integer(&M::pending_from), wire::integer(&M::pending_to),
-                      wire::blob(&M::blocks)};
+                      wire::blob(&M::blocks),          wire::integer(&M::recent_from),
+                      wire::integer(&M::recent_to),    wire::integer(&M::recent_time)};
   }
 };
 
@@ -97,6 +101,14 @@ void FileSums::merge_neighbours() {
   block_size_ *= 2;
 }
 
+void FileSums::note_change(Span span, std::uint64_t now) {
+  // Longer ago than this it is on the disk.
+  constexpr std::uint64_t kRecently = 60;
+  if (recent_time + kRecently < now) recent = span;
+  recent = Span{std::min(recent.from, span.from), std::max(recent.to, span.to)};
+  recent_time = now;
+}
+
 wire::Bytes FileSums::encode() const {
   Record record;
   record.legacy_name = legacy_name ? 1 : 0;
@@ -106,6 +118,9 @@ wire::Bytes FileSums::encode() const {
     record.pending_from = pending->from;
     record.pending_to = pending->to;
   }
+  record.recent_from = recent.from;
+  record.recent_to = recent.to;
+  record.recent_time = recent_time;
   record.blocks.resize(blocks_.size() * kChecksumSize);
   for (std::size_t i = 0; i < blocks_.size(); ++i)
     wire::store_big_endian(record.blocks.data() + i * kChecksumSize, blocks_[i], kChecksumSize);
@@ -135,6 +150,8 @@ Result<FileSums> FileSums::decode(wire::View bytes) {
   sums.legacy_name = record->legacy_name != 0;
   if (record->pending_to > record->pending_from)
     sums.pending = Span{record->pending_from, record->pending_to};
+  sums.recent = Span{record->recent_from, record->recent_to};
+  sums.recent_time = record->recent_time;
   sums.blocks_.resize(record->blocks.size() / kChecksumSize);
   for (std::size_t i = 0; i < sums.blocks_.size(); ++i)
     sums.blocks_[i] = static_cast<std::uint32_t>(

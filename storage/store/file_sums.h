@@ -54,6 +54,12 @@ public:
 
   // A change of these bytes has begun and not ended: after a crash whatever they are is right.
   std::optional<Span> pending;
+  // Bytes that were changed lately, the last time at `recent_time` (unix seconds): what a power
+  // loss may have taken back, since data and checksums reach the disk apart.
+  Span recent;
+  std::uint64_t recent_time = 0;
+  // Notes a change of `span`.
+  void note_change(Span span, std::uint64_t now);
   // The name holds the checksum that FastDFS before 5.12 computed, and the content was checked
   // against it: crc32() is not what the name says.
   bool legacy_name = false;

@@ -12,6 +12,8 @@
 #include "storage/binlog/binlog.h"
 #include "storage/store/file_sums.h"
 #include "storage/store/hybrid_clock.h"
+#include "storage/store/path_health.h"
+#include "storage/store/space.h"
 #include "storage/store/tombstones.h"
 #include "storage/store/verdicts.h"
 
@@ -100,6 +102,12 @@ struct Origin {
   std::uint32_t mtime = 0; // of the file after it
 };
 
+// Where a new file goes, with room held for it until this is destroyed.
+struct Place {
+  std::uint8_t store_path = 0;
+  SpaceHold room;
+};
+
 // One store path as it is now.
 struct PathStatus {
   std::filesystem::path root;
@@ -127,16 +135,18 @@ public:
   std::uint32_t node_id() const { return node_id_; }
 
   std::size_t path_count() const { return paths_.size(); }
-  // Threads of one store path.
+  // Threads of one store path for changes, and for reads: a flood of reads must not hold up
+  // uploads.
   DiskPool& pool(std::uint8_t store_path) { return *paths_[store_path]->pool; }
+  DiskPool& read_pool(std::uint8_t store_path) { return *paths_[store_path]->read_pool; }
   HybridClock& clock() { return clock_; }
   Tombstones& tombstones() { return *tombstones_; }
 
   // --- new files
 
-  // The store path for an upload of `size` bytes: `wanted`, or another one when that is 0xFF,
-  // read-only or full. Errors: invalid_argument (no such path), no_space. Does not block.
-  Result<std::uint8_t> choose_path(std::uint8_t wanted, std::uint64_t size);
+  // Room for an upload of `size` bytes: on store path `wanted`, or on another one when that is
+  // 0xFF, read-only or full. Errors: invalid_argument (no such path), no_space. Does not block.
+  Result<Place> choose_path(std::uint8_t wanted, std::uint64_t size);
   // Stores a file whose content is in memory, under a new name. Errors: no_space, io_error.
   Result<Change> create(const NewFile& file, std::uint8_t store_path, wire::View content);
   // For larger ones: an unnamed file on that path, then publish() gives it a new name.
@@ -232,9 +242,18 @@ public:
 
   // --- condition
 
-  // Reads free space and inodes of every path, and lets a failed one back in when it works again.
-  // Called every second.
+  // Has every path asked for its free space and inodes on a thread of its own, takes out one that
+  // does not answer and lets one back in that works again. Does not block. Called every second.
   void refresh_usage();
+  // Whether the disk of that path does not answer at all: reads are better sent elsewhere.
+  bool is_out(std::uint8_t store_path) const {
+    return paths_[store_path]->state == static_cast<std::uint8_t>(wire::PathState::failed);
+  }
+  // Notes that an operation on the path failed, and gives the error back: an error of the disk
+  // makes the path read-only, a full one takes no more until its free space is read again.
+  Error report(std::uint8_t store_path, Error error) {
+    return fail(*paths_[store_path], std::move(error));
+  }
   std::vector<PathStatus> status() const;
   // For the binlog: syncfs of every path that was written to since the last call. Returns when a
   // call under way in another thread has ended, too.
@@ -244,10 +263,10 @@ public:
   Status restore(const LogRecord& record, wire::View content);
   // Removes the temporary files that a crash left. Blocks; before serving.
   void sweep();
-  // After a crash: what was written last may lack its record, or be written half. A whole file
-  // without a record is logged anew, so that the peers get it too; one that is not what its name
-  // says was never acknowledged and goes. Blocks; before serving, once the node has its ID. Answers
-  // how many were logged. Errors: io_error.
+  // After a crash: what was written last may lack its record, or be written half. A whole file, a
+  // delete or metadata without a record is logged anew, so that the peers get it too; a file that
+  // is not what its name says was never acknowledged and goes. Blocks; before serving, once the
+  // node has its ID. Answers how many were logged. Errors: io_error.
   Result<std::uint64_t> recover_after_crash();
 
 private:
@@ -256,14 +275,16 @@ private:
     int data_fd = -1; // of root/data
     bool readonly = false;
     std::unique_ptr<DiskPool> pool;
+    std::unique_ptr<DiskPool> read_pool;
+    std::unique_ptr<DiskPool> probe_pool;         // one thread, which may hang with the disk
     std::atomic<std::uint64_t> directory_turn{0}; // new files so far, plus a random start
-    std::atomic<std::uint64_t> total_bytes{0}, free_bytes{0}, total_inodes{0}, free_inodes{0};
+    Space space;
     std::atomic<std::uint64_t> files{0};
-    std::atomic<std::uint8_t> state{0};     // wire::PathState
+    std::atomic<std::uint8_t> state{0};     // wire::PathState, as health has it
     std::atomic<bool> dirty{true};          // written to since the last sync, or before the start
     std::atomic<bool> has_side_sums{false}; // data/.sums/ is in use: no extended attributes there
-    mutable std::mutex failure_mutex;       // guards failure
-    std::string failure;
+    mutable std::mutex health_mutex;        // guards health
+    PathHealth health;
   };
   struct Directory {
     std::uint8_t high;
@@ -276,7 +297,7 @@ private:
   const Path& path_of(const RemoteName& name) const { return *paths_[name.store_path()]; }
   Status check(const RemoteName& name) const; // the store path exists
   Directory next_directory(Path& path);
-  bool has_room(const Path& path, std::uint64_t size) const;
+  std::optional<SpaceHold> room(Path& path, std::uint64_t size) const;
   std::mutex& lock_of(const RemoteName& name) const;
   Result<File> unnamed(Path& path);
   Status link_under(Path& path, int fd, const std::string& true_name);
@@ -287,9 +308,9 @@ private:
                             std::optional<wire::View> content = {});
   Result<Change> put_staged(const RemoteName& name, StagedFile staged, const Origin& origin,
                             bool replace, std::optional<wire::View> content);
-  // Notes a failure on a path and gives it back: an error of the disk makes the path read-only, a
-  // full one takes no more until its free space is read again.
-  Error fail(Path& path, Error error);
+  void probe(Path& path);
+  Error read_usage(Path& path) const;
+  Error fail(Path& path, Error error); // see report()
   Error fail(Path& path, std::string_view what, int error) {
     return fail(path, errno_error(what, error));
   }
@@ -324,6 +345,8 @@ private:
   Result<Change> write_range(const RemoteName& name, std::optional<std::uint64_t> offset,
                              wire::View content, const StagedFile* staged);
   Result<bool> recover_file(Path& path, std::uint8_t index, const std::string& true_name);
+  Result<bool> recover_metadata(const RemoteName& name, std::uint64_t logged_stamp);
+  Result<bool> recover_delete(const std::string& name, const Tombstone& tombstone, bool has_record);
   Result<OpenedFile> finish_open(const RemoteName& name, File file) const;
 
   const config::StorageConfig& config_;

@@ -42,7 +42,9 @@ Store::Store(const config::StorageConfig& config)
 
 Store::~Store() {
   for (auto& path : paths_) {
-    path->pool.reset(); // its jobs use the descriptor
+    path->probe_pool.reset(); // their jobs use the descriptor
+    path->pool.reset();
+    path->read_pool.reset();
     if (path->data_fd >= 0) ::close(path->data_fd);
   }
 }
@@ -95,12 +97,15 @@ Result<std::unique_ptr<Store>> Store::open(const config::StorageConfig& config) 
     path->has_side_sums = fs::exists(data / ".sums", error);
     const std::size_t index = store->paths_.size();
     path->pool = std::make_unique<DiskPool>("disk" + std::to_string(index), config.disk_threads);
+    path->read_pool =
+        std::make_unique<DiskPool>("read" + std::to_string(index), config.disk_threads);
+    path->probe_pool = std::make_unique<DiskPool>("probe" + std::to_string(index), 1);
+    if (const Error failed = store->read_usage(*path); failed.code != Errc::ok) return failed;
     store->paths_.push_back(std::move(path));
   }
   CAIRN_TRY(tombstones, Tombstones::open(config.base_path / "data" / "tombstones",
                                          config.durability == config::Durability::durable));
   store->tombstones_ = std::move(tombstones);
-  store->refresh_usage();
   return store;
 }
 
@@ -110,26 +115,25 @@ Status Store::check(const RemoteName& name) const {
   return Status();
 }
 
-bool Store::has_room(const Path& path, std::uint64_t size) const {
-  if (path.readonly || path.state != static_cast<std::uint8_t>(wire::PathState::ok)) return false;
-  const std::uint64_t reserved = config_.reserved_storage_space.is_percent
-                                     ? config_.reserved_storage_space.of(path.total_bytes)
-                                     : config_.reserved_storage_space.bytes / paths_.size();
-  const std::uint64_t free = path.free_bytes;
-  // Inodes keep a reserve too: a file system without free ones cannot even rotate its log.
-  const bool inodes = path.total_inodes == 0 || path.free_inodes > 1000;
-  return inodes && free > size && free - size > reserved;
+std::optional<SpaceHold> Store::room(Path& path, std::uint64_t size) const {
+  if (path.readonly || path.state != static_cast<std::uint8_t>(wire::PathState::ok))
+    return std::nullopt;
+  const config::ReservedSpace& reserved = config_.reserved_storage_space;
+  return path.space.hold(size, reserved.is_percent ? reserved.of(path.space.usage().total_bytes)
+                                                   : reserved.bytes / paths_.size());
 }
 
-Result<std::uint8_t> Store::choose_path(std::uint8_t wanted, std::uint64_t size) {
+Result<Place> Store::choose_path(std::uint8_t wanted, std::uint64_t size) {
   if (wanted != 0xFF && wanted >= paths_.size())
     return Error{Errc::invalid_argument, "store path index " + std::to_string(wanted)};
-  if (wanted != 0xFF && has_room(*paths_[wanted], size)) return wanted;
+  if (wanted != 0xFF)
+    if (auto held = room(*paths_[wanted], size)) return Place{wanted, *std::move(held)};
   const std::size_t count = paths_.size();
   const std::size_t start = path_turn_++;
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t index = (start + i) % count;
-    if (has_room(*paths_[index], size)) return static_cast<std::uint8_t>(index);
+    if (auto held = room(*paths_[index], size))
+      return Place{static_cast<std::uint8_t>(index), *std::move(held)};
   }
   return Error{Errc::no_space, "no store path has room for " + std::to_string(size) + " bytes"};
 }
@@ -151,43 +155,68 @@ Store::Directory Store::next_directory(Path& path) {
 
 Error Store::fail(Path& path, Error error) {
   if (error.code == Errc::io_error || error.code == Errc::not_permitted) {
-    if (path.state.exchange(static_cast<std::uint8_t>(wire::PathState::read_only)) ==
-        static_cast<std::uint8_t>(wire::PathState::ok))
+    const std::lock_guard lock(path.health_mutex);
+    if (path.health.met_error(error.detail))
       spdlog::error("store path is read-only from now on path={} cause={}", path.root.string(),
                     error.detail);
-    const std::lock_guard lock(path.failure_mutex);
-    path.failure = error.detail;
+    path.state = static_cast<std::uint8_t>(path.health.state());
   } else if (error.code == Errc::no_space) {
-    path.free_bytes = 0; // until the next refresh_usage()
+    path.space.exhausted(); // until the next refresh_usage()
   }
   return error;
 }
 
+Error Store::read_usage(Path& path) const {
+  struct statvfs info {};
+  if (::fstatvfs(path.data_fd, &info) != 0)
+    return errno_error("statvfs " + path.root.string(), errno);
+  wire::PathUsage usage;
+  usage.total_bytes = to_bytes(info.f_blocks, info);
+  usage.free_bytes = to_bytes(info.f_bavail, info);
+  usage.total_inodes = info.f_files;
+  usage.free_inodes = info.f_favail;
+  path.space.measured(usage);
+  return Errc::ok;
+}
+
 void Store::refresh_usage() {
   for (auto& path : paths_) {
-    struct statvfs info {};
-    if (::fstatvfs(path->data_fd, &info) != 0) {
-      const int error = errno;
-      path->state = static_cast<std::uint8_t>(wire::PathState::failed);
-      const std::lock_guard lock(path->failure_mutex);
-      path->failure = errno_error("statvfs " + path->root.string(), error).detail;
-      continue;
-    }
-    path->total_bytes = to_bytes(info.f_blocks, info);
-    path->free_bytes = to_bytes(info.f_bavail, info);
-    path->total_inodes = info.f_files;
-    path->free_inodes = info.f_favail;
-    if (path->state != static_cast<std::uint8_t>(wire::PathState::ok) && !path->readonly) {
-      // Back in when a file can be written and synced again.
-      const File probe(::openat(path->data_fd, kTemporary, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
-      if (probe && ::write(probe.get(), "x", 1) == 1 && ::fdatasync(probe.get()) == 0) {
-        path->state = static_cast<std::uint8_t>(wire::PathState::ok);
-        const std::lock_guard lock(path->failure_mutex);
-        spdlog::info("store path is back path={} after={}", path->root.string(), path->failure);
-        path->failure.clear();
-      }
-    }
+    const auto now = PathHealth::Clock::now();
+    const std::lock_guard lock(path->health_mutex);
+    if (path->health.tick(now, path->pool->longest_running()))
+      spdlog::error("store path is out path={} cause={}", path->root.string(),
+                    path->health.cause());
+    path->state = static_cast<std::uint8_t>(path->health.state());
+    if (!path->health.may_probe()) continue;
+    path->health.probe_began(now, path->health.wants_write() && !path->readonly);
+    path->probe_pool->post([this, raw = path.get()] { probe(*raw); });
   }
+}
+
+// Runs on the path's probe thread.
+void Store::probe(Path& path) {
+  bool writes = false;
+  {
+    const std::lock_guard lock(path.health_mutex);
+    writes = path.health.probe_writes();
+  }
+  Error failed = read_usage(path);
+  if (failed.code == Errc::ok && writes) {
+    const File file(::openat(path.data_fd, kTemporary, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+    const bool good = file && ::write(file.get(), "x", 1) == 1 && ::fdatasync(file.get()) == 0;
+    // A full disk works: choose_path() knows that it is full.
+    if (!good && errno != ENOSPC && errno != EDQUOT)
+      failed = errno_error("a test write to " + path.root.string(), errno);
+  }
+  const std::lock_guard lock(path.health_mutex);
+  const std::string before = path.health.cause();
+  if (!path.health.probe_ended(PathHealth::Clock::now(), failed.detail)) return;
+  path.state = static_cast<std::uint8_t>(path.health.state());
+  if (path.health.state() == wire::PathState::ok)
+    spdlog::info("store path is back path={} after={}", path.root.string(), before);
+  else
+    spdlog::error("store path takes no new files path={} cause={}", path.root.string(),
+                  path.health.cause());
 }
 
 std::vector<PathStatus> Store::status() const {
@@ -195,17 +224,14 @@ std::vector<PathStatus> Store::status() const {
   for (const auto& path : paths_) {
     PathStatus status;
     status.root = path->root;
-    status.usage.total_bytes = path->total_bytes;
-    status.usage.free_bytes = path->free_bytes;
-    status.usage.total_inodes = path->total_inodes;
-    status.usage.free_inodes = path->free_inodes;
+    status.usage = path->space.usage();
     status.usage.state = path->readonly ? wire::PathState::read_only
                                         : static_cast<wire::PathState>(path->state.load());
     status.readonly = path->readonly;
     status.files = path->files;
-    status.queued = path->pool->queued();
-    const std::lock_guard lock(path->failure_mutex);
-    status.failure = path->failure;
+    status.queued = path->pool->queued() + path->read_pool->queued();
+    const std::lock_guard lock(path->health_mutex);
+    status.failure = path->health.cause();
     all.push_back(std::move(status));
   }
   return all;

@@ -308,7 +308,9 @@ class ReadThroughTest(ClusterTest):
             reply = storage.request(fastdfs.DOWNLOAD, fastdfs.download_body(file_id))
         self.assertEqual(reply, (110, b""))
         first = self.cluster.start_node(first)
-        self.assertEqual(http_get(second.addr, second.http, "/" + file_id).body, data)
+        # That nobody had it may be remembered for a second.
+        fastdfs.wait_until("the file", lambda: http_get(second.addr, second.http,
+                                                        "/" + file_id).body == data)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 #include "common/base/text.h"
 #include "common/daemon/log.h"
 #include "common/wire/native.h"
+#include "tracker/cluster/may_stop.h"
 #include "tracker/handlers/commands.h"
 #include "tracker/handlers/key_verbs.h"
 
@@ -159,6 +160,12 @@ json list_aliases(const ClusterState& cluster) {
   return {{"aliases", std::move(aliases)}};
 }
 
+Result<json> may_stop(const ClusterState& cluster, const json& request) {
+  CAIRN_TRY(id, node_of(cluster, request));
+  const std::vector<std::string> reasons = reasons_not_to_stop(cluster, id);
+  return json{{"may_stop", reasons.empty()}, {"reasons", reasons}};
+}
+
 json list_groups(const ClusterState& cluster) {
   json groups = json::array();
   for (const auto& [name, fact] : cluster.facts().groups()) {
@@ -228,6 +235,10 @@ Task<Result<Reply>> admin(Tracker& tracker, Session& session, Body& body) {
   if (*verb == "node.alias.ls") co_return reply_of(list_aliases(tracker.cluster()));
   if (*verb == "key.ls")
     co_return reply_of(list_keys(tracker.cluster().facts(), tracker.now().unix_s));
+  if (*verb == "node.may_stop") {
+    auto answer = may_stop(tracker.cluster(), request);
+    co_return answer ? reply_of(*answer) : error_reply(answer.error());
+  }
   if (*verb == "group.ls") co_return reply_of(list_groups(tracker.cluster()));
   if (is_changing(*verb))
     co_return co_await change(tracker, session, body, *std::move(verb), request);

@@ -56,10 +56,12 @@ public:
 private:
   void open(std::uint16_t port) {
     pool_ = std::make_unique<IoPool>(1);
-    listener_ = std::make_unique<Listener>(*pool_, gauge_, 1'000'000, [this](tcp::socket socket) {
+    ListenerOptions options;
+    options.on_connection = [this](tcp::socket socket, ConnectionSlot slot) {
       const auto executor = socket.get_executor();
-      spawn(executor, serve_one(*this, std::move(socket)), "fake");
-    });
+      spawn(executor, serve_one(*this, std::move(socket), std::move(slot)), "fake");
+    };
+    listener_ = std::make_unique<Listener>(*pool_, gauge_, std::move(options));
     const Status listening = listener_->listen({"127.0.0.1"}, port);
     ASSERT_TRUE(listening) << listening.error().text();
     port_ = listener_->port();
@@ -67,7 +69,7 @@ private:
     pool_->start();
   }
 
-  static Task<void> serve_one(InProcessServer& server, tcp::socket socket) {
+  static Task<void> serve_one(InProcessServer& server, tcp::socket socket, ConnectionSlot) {
     Connection connection(std::move(socket));
     for (;;) {
       auto header = co_await connection.read_header();

@@ -197,11 +197,12 @@ protected:
     options_.header_timeout = header_timeout;
     options_.idle_timeout = idle_timeout;
     options_.write_timeout = write_timeout;
-    listener_ =
-        std::make_unique<Listener>(pool_, gauge_, 1000, [this](asio::ip::tcp::socket socket) {
-          const asio::any_io_executor executor = socket.get_executor();
-          spawn(executor, serve_one(std::move(socket), handler_, options_), "http");
-        });
+    ListenerOptions entry;
+    entry.on_connection = [this](asio::ip::tcp::socket socket, ConnectionSlot) {
+      const asio::any_io_executor executor = socket.get_executor();
+      spawn(executor, serve_one(std::move(socket), handler_, options_), "http");
+    };
+    listener_ = std::make_unique<Listener>(pool_, gauge_, std::move(entry));
     ASSERT_TRUE(listener_->listen({"127.0.0.1"}, 0));
     listener_->start();
     pool_.start();

@@ -58,6 +58,7 @@ TEST(CommandLine, EveryVerbOfTheContractIsUnderstood) {
       {"check", "--group", "g"},
       {"node", "drain", "group1-storage2"},
       {"node", "undrain", "7"},
+      {"node", "may-stop", "7"},
       {"node", "remove", "7"},
       {"node", "remove", "7", "--yes"},
       {"node", "alias", "add", "7", "10.0.0.1"},
