@@ -178,6 +178,7 @@ Result<Change> Store::create(const NewFile& file, std::uint8_t store_path, wire:
     if (file.appender || content.size() > FileSums::kBlockSizeMin) {
       FileSums sums;
       sums.append(content);
+      sums.note_change({0, sums.size()}, time);
       save_sums(true_name, path, out.get(), sums);
     }
     note_written(out.get());
@@ -203,8 +204,11 @@ Result<Change> Store::publish(const NewFile& file, StagedFile staged) {
   for (int attempt = 0; attempt < kNameAttempts; ++attempt) {
     std::string name = new_name(staged.store_path(), directory, kind, staged.size(), staged.crc32(),
                                 time, file.extension);
-    if (file.appender || staged.size() > FileSums::kBlockSizeMin)
-      save_sums(std::string_view(name).substr(4), path, staged.fd(), staged.sums());
+    if (file.appender || staged.size() > FileSums::kBlockSizeMin) {
+      FileSums sums = staged.sums();
+      sums.note_change({0, sums.size()}, time);
+      save_sums(std::string_view(name).substr(4), path, staged.fd(), sums);
+    }
     const Status linked = link_under(path, staged.fd(), name.substr(4));
     if (linked.code() == Errc::exists) continue;
     CAIRN_RETURN_IF_ERROR(linked);

@@ -327,6 +327,12 @@ private:
   Status verify_constant(const RemoteName& name, const OpenedFile& opened, std::uint64_t offset,
                          std::uint64_t length);
   Status verify_block(const RemoteName& name, int fd, std::uint64_t& offset, bool anew = false);
+  bool may_be_cut(const FileSums& sums, const CopyStamp& copy, std::uint64_t from,
+                  std::uint64_t to) const;
+  Status take_as_it_is(const RemoteName& name, int fd, FileSums& sums, std::uint64_t size);
+  void note_unclean_stop(std::uint64_t since, std::uint64_t until);
+  void read_unclean_stop();
+  std::filesystem::path unclean_file() const;
   Result<FileSums> settled_sums(const RemoteName& name, int fd, std::uint64_t size);
   Status found_damaged(const RemoteName& name, const CopyStamp& copy, std::string why);
   // A change of [from, to) of a file that then has `new_size` bytes, between these two, under the
@@ -357,6 +363,10 @@ private:
   std::atomic<std::uint32_t> path_turn_{0};
   HybridClock clock_;
   mutable Verdicts verdicts_;
+  // Of the last stop that was no clean one, unix seconds: from the last change that is known to be
+  // on the disk to the start after it. Constant while serving.
+  std::uint64_t unclean_since_ = 0;
+  std::uint64_t unclean_until_ = 0;
   std::function<void(const RemoteName&, const std::string&)> on_suspect_; // constant while serving
   std::mutex sync_mutex_; // held while sync_files() runs
   // One lock per file would be millions; names are spread over these.

@@ -105,6 +105,7 @@ Result<std::unique_ptr<Store>> Store::open(const config::StorageConfig& config) 
   }
   CAIRN_TRY(tombstones, Tombstones::open(config.base_path / "data" / "tombstones",
                                          config.durability == config::Durability::durable));
+  store->read_unclean_stop();
   store->tombstones_ = std::move(tombstones);
   return store;
 }

@@ -1,6 +1,7 @@
 // Checksums of stored files: where they are kept, verifying a copy before it is served, keeping
 // them right through changes, and putting a good copy in the place of a damaged one.
 #include "common/base/crc32.h"
+#include "common/base/durable_file.h"
 #include "storage/store/store.h"
 
 #include <spdlog/spdlog.h>
@@ -10,6 +11,7 @@
 #include <ctime>
 #include <dirent.h>
 #include <fcntl.h>
+#include <sstream>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -266,12 +268,59 @@ Result<FileSums> Store::settled_sums(const RemoteName& name, int fd, std::uint64
   return sums;
 }
 
+// Whether a power loss can explain that these bytes do not match: they were changed shortly before
+// a stop that was no clean one, and the file was not touched since the start after it.
+bool Store::may_be_cut(const FileSums& sums, const CopyStamp& copy, std::uint64_t from,
+                       std::uint64_t to) const {
+  const auto changed = static_cast<std::uint64_t>(copy.change_ns / 1'000'000'000);
+  return sums.recent_time >= unclean_since_ && sums.recent_time <= unclean_until_ &&
+         changed <= unclean_until_ && from < sums.recent.to && to > sums.recent.from;
+}
+
+// The bytes that were changed lately are right whatever they are. With the lock held.
+Status Store::take_as_it_is(const RemoteName& name, int fd, FileSums& sums, std::uint64_t size) {
+  spdlog::warn("a crash took back a part of the last changes file={} size={} was={}",
+               name.canonical(), size, sums.size());
+  CAIRN_RETURN_IF_ERROR(refresh(fd, sums, sums.recent.from, sums.recent.to, size));
+  save_sums(name.true_name(), path_of(name), fd, sums);
+  return Status();
+}
+
+void Store::note_unclean_stop(std::uint64_t since, std::uint64_t until) {
+  unclean_since_ = since;
+  unclean_until_ = until;
+  const std::string text = std::to_string(since) + " " + std::to_string(until) + "\n";
+  if (auto kept = durable_write_file(unclean_file(), text); !kept)
+    spdlog::warn("time of the unclean stop is not kept: {}", kept.error().text());
+}
+
+void Store::read_unclean_stop() {
+  const auto text = read_small_file(unclean_file());
+  if (!text) return;
+  std::istringstream in(*text);
+  std::uint64_t since = 0;
+  std::uint64_t until = 0;
+  if (in >> since >> until) {
+    unclean_since_ = since;
+    unclean_until_ = until;
+  }
+}
+
+std::filesystem::path Store::unclean_file() const {
+  return config_.base_path / "data" / "unclean_stop";
+}
+
 // Verifies the block at `offset`, which becomes the end of that block; `anew`: even if it is known
 // to be right. With the lock held.
 Status Store::verify_block(const RemoteName& name, int fd, std::uint64_t& offset, bool anew) {
   CopyStamp copy = stamp_now(fd);
   CAIRN_TRY(sums, settled_sums(name, fd, copy.size));
   copy = stamp_now(fd); // making them anew moved the change time
+  if (sums.size() != copy.size &&
+      may_be_cut(sums, copy, std::min(sums.size(), copy.size), std::max(sums.size(), copy.size))) {
+    CAIRN_RETURN_IF_ERROR(take_as_it_is(name, fd, sums, copy.size));
+    copy = stamp_now(fd);
+  }
   if (sums.size() != copy.size)
     return found_damaged(
         name, copy,
@@ -286,6 +335,8 @@ Status Store::verify_block(const RemoteName& name, int fd, std::uint64_t& offset
     if (!anew && verdicts_.find(copy, begin, 1, Clock::now()) == Verdict::good) return Status();
     auto crc = crc_of(fd, span);
     if (!crc && crc.code() != Errc::corrupt) return std::move(crc).error();
+    if (crc && *crc != sums.block(index) && may_be_cut(sums, copy, span.from, span.to))
+      return take_as_it_is(name, fd, sums, copy.size);
     if (!crc || *crc != sums.block(index))
       return found_damaged(name, copy,
                            "bytes " + std::to_string(span.from) + " to " + std::to_string(span.to) +
@@ -360,6 +411,9 @@ Result<Store::Mutation> Store::begin_change(const RemoteName& name, int fd, std:
   change.new_size = new_size;
   if (has_checksum_in_name(name)) return change; // a copy of another store: nothing is known of it
   CAIRN_TRY(sums, settled_sums(name, fd, copy.size));
+  if (sums.size() != copy.size &&
+      may_be_cut(sums, copy, std::min(sums.size(), copy.size), std::max(sums.size(), copy.size)))
+    CAIRN_RETURN_IF_ERROR(take_as_it_is(name, fd, sums, copy.size));
   if (sums.size() != copy.size)
     return found_damaged(name, copy,
                          "has " + std::to_string(copy.size) + " bytes, should have " +
@@ -376,6 +430,9 @@ Result<Store::Mutation> Store::begin_change(const RemoteName& name, int fd, std:
   // A last block that is short grows.
   if (new_size > copy.size && copy.size % sums.block_size() > 1)
     CAIRN_RETURN_IF_ERROR(check_block(copy.size - 1));
+  const FileSums::Span touched{std::min({from, new_size, copy.size}),
+                               std::max({to, new_size, copy.size})};
+  sums.note_change(touched, static_cast<std::uint64_t>(std::time(nullptr)));
   sums.pending = FileSums::Span{std::min(from, new_size), std::max({to, new_size, copy.size}) + 1};
   save_sums(name.true_name(), path_of(name), fd, sums);
   change.sums = std::move(sums);

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <ctime>
 #include <fcntl.h>
 #include <fstream>
 #include <random>
@@ -250,6 +251,33 @@ TEST_F(Verification, ACrashInTheMiddleOfAChangeIsNoDamage) {
   // But outside of it.
   flip(name, 50);
   EXPECT_EQ(verify(name).code(), Errc::corrupt);
+}
+
+TEST_F(Verification, WhatAPowerLossTookBackIsNoDamage) {
+  const RemoteName name = upload(2'500'000, true);
+  ASSERT_TRUE(store_->append(name, content(700'000)));
+  ASSERT_TRUE(binlog_->commit_blocking(binlog_->end_seq()));
+  // The checksums reached the disk, the bytes did not.
+  fs::resize_file(path_of(name), 2'600'000);
+  open();
+  EXPECT_EQ(verify(name).code(), Errc::corrupt) << "after a clean stop";
+  open();
+  ASSERT_TRUE(store_->recover_after_crash());
+  EXPECT_TRUE(verify(name));
+  EXPECT_EQ(store_->sums_of(name)->size(), 2'600'000U);
+  EXPECT_EQ(store_->sums_of(name)->crc32(), *store_->content_crc32(name, true));
+  // Not bytes that were not changed lately.
+  const RemoteName other = upload(2'500'000, true);
+  auto sums = *store_->sums_of(other);
+  sums.recent = {2'400'000, 2'500'000};
+  sums.recent_time = static_cast<std::uint64_t>(std::time(nullptr));
+  const wire::Bytes record = sums.encode();
+  ASSERT_EQ(::setxattr(path_of(other).c_str(), "user.cairn.sums", record.data(), record.size(), 0),
+            0);
+  flip(other, 5);
+  open();
+  ASSERT_TRUE(store_->recover_after_crash());
+  EXPECT_EQ(verify(other).code(), Errc::corrupt);
 }
 
 TEST_F(Verification, AGoodCopyTakesThePlaceOfADamagedOne) {
