@@ -73,7 +73,8 @@ class Malformed(clusters.ClusterTest):
     def exchange(self, node, data, seconds=3.0):
         """What the node says to `data` until it closes or is silent."""
         with self.cluster.to(node) as connection:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            # Refused, closed or reset in the middle: whatever comes first.
+            with contextlib.suppress(OSError):
                 connection.send(data)
                 # It need not wait for the rest of what cannot be right.
                 connection.socket.shutdown(socket.SHUT_WR)

@@ -3,6 +3,7 @@ undone on their disks (all of it, or some of it as a real disk would), and every
 operation must still hold at every node."""
 
 import os
+import shutil
 import tempfile
 import time
 import unittest
@@ -23,6 +24,7 @@ class PowerLoss(clusters.ClusterTest):
         folder = tempfile.TemporaryDirectory(prefix="cairn-shim-")
         cls.addClassCleanup(folder.cleanup)
         cls.root = tempfile.mkdtemp(prefix="cairn-test-")
+        cls.addClassCleanup(shutil.rmtree, cls.root, ignore_errors=True)
         cls.shape = cls.shape | {"root": cls.root}
         cls.shim = faults.shim_environment(folder.name, os.path.join(cls.root, "data"))
         cls.addClassCleanup(faults.end_of_environment)
