@@ -10,16 +10,10 @@ namespace {
 Task<Status> pass_through(Context& context, RemoteName name,
                           std::shared_ptr<std::optional<RemoteFile>> whole, Connection& to,
                           std::uint64_t offset, std::uint64_t length) {
-  if (offset == 0 && *whole && (*whole)->length == length) {
-    RemoteFile file = *std::move(*whole);
-    whole->reset();
-    co_return co_await pass_on(context, to, std::move(name), std::move(file), 0);
-  }
+  std::optional<RemoteFile> source;
+  if (offset == 0 && *whole && (*whole)->length == length) source.emplace(*std::move(*whole));
   whole->reset();
-  if (length == 0) co_return Status();
-  CAIRN_CO_TRY(part, co_await context.remote().open(name, offset, length));
-  if (part.length != length) co_return Error{Errc::io_error, "the file changed while it was sent"};
-  co_return co_await pass_on(context, to, std::move(name), std::move(part), offset);
+  co_return co_await pass_on(context, to, std::move(name), std::move(source), offset, length);
 }
 
 // Keeps the file open while it is sent.

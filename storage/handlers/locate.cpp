@@ -118,7 +118,8 @@ Task<Status> send_verified(Context& context, Connection& to, RemoteName name,
         if (rest.length != length)
           co_return Error{Errc::io_error, name.canonical() + " has another size elsewhere"};
         context.counters.remote_reads.fetch_add(1, std::memory_order_relaxed);
-        co_return co_await pass_on(context, to, std::move(name), std::move(rest), offset);
+        std::optional<RemoteFile> source(std::move(rest));
+        co_return co_await pass_on(context, to, std::move(name), std::move(source), offset, length);
       }
     }
     CAIRN_CO_RETURN_IF_ERROR(co_await send_file_cached(to, pool, opened.file.get(), offset, piece));
@@ -128,31 +129,34 @@ Task<Status> send_verified(Context& context, Connection& to, RemoteName name,
   co_return Status();
 }
 
-Task<Status> pass_on(Context& context, Connection& to, RemoteName name, RemoteFile file,
-                     std::uint64_t offset) {
-  std::uint64_t left = file.length;
-  std::optional<RemoteFile> source(std::move(file));
-  wire::Buffer buffer(static_cast<std::size_t>(std::min<std::uint64_t>(left, kPiece)));
-  for (std::uint32_t switches = 0; left > 0;) {
-    auto count = co_await source->read_some(buffer.span());
-    if (count && *count == 0) count = Error{Errc::closed, "the file ends early"};
-    if (!count) {
-      if (++switches > kSwitchesMax) co_return std::move(count).error();
-      source.reset();
-      auto next = co_await context.remote().open(name, offset, left);
-      if (next && next->length == left) {
-        source.emplace(*std::move(next));
-        continue;
+Task<Status> pass_on(Context& context, Connection& to, RemoteName name,
+                     std::optional<RemoteFile> source, std::uint64_t offset, std::uint64_t length) {
+  wire::Buffer buffer(static_cast<std::size_t>(std::min<std::uint64_t>(length, kPiece)));
+  for (std::uint32_t switches = 0; length > 0;) {
+    if (!source) {
+      if (switches++ > kSwitchesMax)
+        co_return Error{Errc::io_error, name.canonical() + ": all sources fail half-way"};
+      auto next = co_await context.remote().open(name, offset, length);
+      if (!next || next->length != length) {
+        // Of a file that is read at its owner first there may be a good copy here.
+        CAIRN_CO_TRY(here, co_await open_here(context, name, offset, length));
+        if (!here || here->size < offset + length)
+          co_return next ? Error{Errc::io_error, name.canonical() + " has another size elsewhere"}
+                         : std::move(next).error();
+        co_return co_await send_verified(context, to, name, *here, offset, length,
+                                         /*only_here=*/true);
       }
-      // Of a file that is read at its owner first there may be a good copy here.
-      CAIRN_CO_TRY(here, co_await open_here(context, name, offset, left));
-      if (!here || here->size < offset + left) co_return std::move(count).error();
-      co_return co_await send_verified(context, to, name, *here, offset, left, /*only_here=*/true);
+      source.emplace(*std::move(next));
+    }
+    auto count = co_await source->read_some(buffer.span());
+    if (!count || *count == 0) {
+      source.reset();
+      continue;
     }
     to.set_deadline(context.config.network_timeout);
     CAIRN_CO_RETURN_IF_ERROR(co_await to.write(buffer.view().first(*count)));
     offset += *count;
-    left -= *count;
+    length -= *count;
   }
   co_return Status();
 }

@@ -43,9 +43,10 @@ struct Located {
 Task<Result<Located>> locate(Context& context, const RemoteName& name, std::uint64_t offset,
                              std::uint64_t length);
 
-// Sends the bytes of a file at another node, of which `file` is open at `offset`. When its source
-// fails or finds damage half-way, another one goes on from there. Errors end the connection.
-Task<Status> pass_on(Context& context, Connection& to, RemoteName name, RemoteFile file,
-                     std::uint64_t offset);
+// Sends [offset, offset + length) of a file from other nodes. `source` is open for that range, or
+// empty: one is looked for. When a source fails or finds damage half-way, another one goes on from
+// there, at last the copy that is here. Errors end the connection.
+Task<Status> pass_on(Context& context, Connection& to, RemoteName name,
+                     std::optional<RemoteFile> source, std::uint64_t offset, std::uint64_t length);
 
 } // namespace cairn::storage

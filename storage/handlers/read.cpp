@@ -71,12 +71,13 @@ Task<Result<Reply>> download(Context& context, Session& session, Body& body) {
   Counted counted(context.counters.download);
   CAIRN_CO_TRY(located, co_await locate(context, name, request.offset, request.length));
   if (located.there) {
-    const wire::Bytes header = reply_header(located.there->length);
-    counted.add_bytes(located.there->length);
+    const std::uint64_t length = located.there->length;
+    const wire::Bytes header = reply_header(length);
+    counted.add_bytes(length);
     CAIRN_CO_RETURN_IF_ERROR(co_await session.connection.write(header, /*more=*/true));
     // The length is promised: what breaks from here on can only end the connection.
-    auto sent = co_await pass_on(context, session.connection, name, *std::move(located.there),
-                                 request.offset);
+    auto sent = co_await pass_on(context, session.connection, name, std::move(located.there),
+                                 request.offset, length);
     if (!sent)
       session.connection.close();
     else

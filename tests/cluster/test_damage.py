@@ -220,6 +220,24 @@ class Damage(clusters.ClusterTest):
         for node in self.cluster.storages:
             wait_until("repair", lambda: self.held(file_id, node) == content, 30)
 
+    def test_the_good_copy_of_an_appender_file_is_at_its_reader(self):
+        """The owner, which is asked first, and the next one are damaged, at a place that is seen
+        only half-way."""
+        owner, second, reader = self.cluster.storages
+        content = self.random.randbytes(9 * MIB)
+        for wanted in (None, "bytes=7000000-9000000"):
+            file_id = self.cluster.upload(content, "log", fastdfs.UPLOAD_APPENDER, owner)
+            workload.assert_converged(self, self.cluster)
+            os.truncate(self.cluster.path_of(file_id, owner), 5 * MIB)
+            with open(self.cluster.path_of(file_id, second), "r+b") as file:
+                file.seek(8 * MIB)
+                file.write(b"damage")
+            got = self.http(reader, file_id, wanted)
+            self.assertTrue(got == (content[7000000:9000001] if wanted else content), wanted)
+            self.assertTrue(self.cluster.download(file_id, reader) == content)
+            for node in (owner, second):
+                wait_until("repair", lambda: self.held(file_id, node) == content, 30)
+
     def test_scrubbing_finds_what_nobody_reads(self):
         content = self.random.randbytes(100_000)
         ids = [self.cluster.upload(content, "bin") for _ in range(20)]
