@@ -10,7 +10,9 @@
 #include "storage/handlers/http_files.h"
 #include "storage/handlers/http_upload.h"
 #include "storage/http/file_service.h"
+#include "storage/scrub/integrity.h"
 #include "storage/status.h"
+#include "storage/store/path_marks.h"
 #include "storage/sync/sync_service.h"
 #include "storage/tracker_link/tracker_link.h"
 
@@ -29,6 +31,13 @@ constexpr std::chrono::milliseconds kDrainPoll{10};
 constexpr std::chrono::seconds kReconnectMax{3};
 constexpr std::chrono::milliseconds kUsageInterval{1000};
 constexpr std::size_t kKeysFileMax = 64 << 20;
+constexpr std::chrono::seconds kPresenceInterval{10};
+
+std::uint64_t unix_seconds() {
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
+                                        std::chrono::system_clock::now().time_since_epoch())
+                                        .count());
+}
 
 // Whether the state of this node can be kept there. Leaves nothing behind.
 Status check_base_path(const std::filesystem::path& base) {
@@ -82,6 +91,9 @@ struct StorageServer::Parts {
     return config.base_path / "data" / "access_keys";
   }
   Task<void> watch_disks();
+  Task<void> note_presence();
+  bool was_away_too_long() const;
+  Status begin_serving();
 
   config::StorageConfig config;
   DataLock lock;
@@ -96,6 +108,7 @@ struct StorageServer::Parts {
   std::unique_ptr<Binlog> binlog;
   std::unique_ptr<Peers> peers;
   std::unique_ptr<SyncService> sync;
+  std::unique_ptr<Integrity> integrity;
   std::vector<std::unique_ptr<Remote>> remotes; // one per I/O thread
   std::unique_ptr<Context> context;
   std::unique_ptr<StoreFiles> files;
@@ -115,6 +128,7 @@ struct StorageServer::Parts {
   Listener http_listener;
   std::vector<std::unique_ptr<Listener>> more_listeners; // as config.listeners
   bool started = false;
+  std::atomic<bool> is_serving{false};
 };
 
 Status StorageServer::Parts::listen() {
@@ -205,6 +219,35 @@ Task<void> StorageServer::Parts::watch_disks() {
   }
 }
 
+// Whether the node was a member once and has not been one for longer than deletes are remembered.
+bool StorageServer::Parts::was_away_too_long() const {
+  const std::uint64_t seen = LastSeen(config.base_path).read();
+  const auto retention = static_cast<std::uint64_t>(config.tombstone_retention.count());
+  const bool is_so = seen != 0 && unix_seconds() > seen + retention;
+  if (is_so)
+    spdlog::warn(
+        "away for {} s, longer than deletes are remembered: files that no member has any "
+        "more are moved to data/.returned/ first",
+        unix_seconds() - seen);
+  return is_so;
+}
+
+// Keeps the time when this node was last a running member.
+Task<void> StorageServer::Parts::note_presence() {
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  const LastSeen last_seen(config.base_path);
+  for (;;) {
+    // Not before the check after an absence is done: serving says so.
+    if (is_serving && link->joined()) {
+      if (auto written = last_seen.write(unix_seconds()); !written)
+        spdlog::warn("time of presence is not kept: {}", written.error().text());
+    }
+    timer.expires_after(kPresenceInterval);
+    auto [error] = co_await timer.async_wait(as_result);
+    if (error) co_return;
+  }
+}
+
 StorageServer::StorageServer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 StorageServer::~StorageServer() {
@@ -231,6 +274,7 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
     spdlog::warn("admin_hosts: {} does not resolve", name);
   CAIRN_RETURN_IF_ERROR(p.listen());
 
+  CAIRN_TRY(changed, changed_paths(p.config));
   CAIRN_TRY(uuid, node_uuid(p.config.base_path));
   p.uuid = std::move(uuid);
   if (const auto kept = read_small_file(p.access_keys_file(), kKeysFileMax); kept)
@@ -254,6 +298,20 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   p.peers = std::make_unique<Peers>(p.uuid, p.config.group_name);
   CAIRN_TRY(sync, SyncService::open(p.config, p.uuid, *p.store, *p.binlog, *p.peers, p.secret));
   p.sync = std::move(sync);
+  if (!changed.empty()) {
+    for (const std::uint8_t index : changed)
+      spdlog::warn("store path was replaced, its files come from the peers path={}",
+                   p.config.store_paths[index].path.string());
+    CAIRN_RETURN_IF_ERROR(p.sync->begin_anew(changed));
+  }
+  CAIRN_RETURN_IF_ERROR(mark_paths(p.config));
+
+  wire::Hello introduction;
+  introduction.role = wire::Role::storage;
+  introduction.uuid = p.uuid;
+  introduction.group = p.config.group_name;
+  p.integrity = std::make_unique<Integrity>(p.config, std::move(introduction), p.secret, *p.store,
+                                            *p.binlog, p.sync->catalogue(), *p.peers);
 
   p.context.reset(new Context{
       .config = p.config,
@@ -266,9 +324,14 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
       .gate = {*p.secret, p.keys},
       .audit = *p.audit,
       .status_json = [&p] { return p.status->json(); },
+      .seen_elsewhere =
+          [&p](const RemoteName& name) {
+            p.integrity->repairer().submit(name, Repairer::Cause::seen_elsewhere, "");
+          },
+      .repair = [&p](RemoteName name) { return p.integrity->repair(std::move(name)); },
   });
   p.files = std::make_unique<StoreFiles>(*p.context);
-  p.status = std::make_unique<NodeStatus>(*p.context, p.frame_gauge, p.http_gauge);
+  p.status = std::make_unique<NodeStatus>(*p.context, *p.integrity, p.frame_gauge, p.http_gauge);
   AdminCallbacks admin;
   admin.failing_checks = [&p] { return p.status->failing_checks(); };
   admin.metrics = [&p](MetricsText& out) -> Task<void> {
@@ -315,7 +378,6 @@ Status StorageServer::start() {
     CAIRN_TRY(logged, p.store->recover_after_crash());
     if (logged > 0) CAIRN_RETURN_IF_ERROR(p.binlog->commit_blocking(p.binlog->end_seq()));
   }
-  CAIRN_RETURN_IF_ERROR(p.sync->start());
 
   wire::Hello hello;
   hello.role = wire::Role::storage;
@@ -327,12 +389,32 @@ Status StorageServer::start() {
     asio::post(p.io.at(i), [remote = p.remotes.back().get()] { remote_of_this_thread = remote; });
   }
   spawn(p.background.at(0).get_executor(), p.watch_disks(), "storage.disks");
+  spawn(p.background.at(0).get_executor(), p.note_presence(), "storage.presence");
   p.io.start();
   p.background.start();
+  if (p.was_away_too_long()) {
+    // Deletes may have been forgotten by now: nothing is served or sent before that is known.
+    p.sync->start_catalogue();
+    p.integrity->start_with_return_check(p.sync->acked_by_any(), [&p] {
+      if (auto served = p.begin_serving(); !served)
+        spdlog::error("cannot serve: {}", served.error().text());
+    });
+    return Status();
+  }
+  CAIRN_RETURN_IF_ERROR(p.begin_serving());
+  p.integrity->start();
+  return Status();
+}
+
+// Sends to peers and takes requests, from now on.
+Status StorageServer::Parts::begin_serving() {
+  Parts& p = *this;
+  CAIRN_RETURN_IF_ERROR(p.sync->start());
   p.front.start();
   p.frame_listener.start();
   for (auto& listener : p.more_listeners) listener->start();
   if (p.config.http_port != 0) p.http_listener.start();
+  p.is_serving = true;
   spdlog::info("serving group={} port={} http_port={} paths={} durability={}", p.config.group_name,
                p.config.port, p.config.http_port, p.store->path_count(),
                p.config.durability == config::Durability::durable ? "durable" : "relaxed");
@@ -371,6 +453,7 @@ void StorageServer::stop() {
   until = std::chrono::steady_clock::now() + kDrainMax;
   while (p.busy > 0 && std::chrono::steady_clock::now() < until)
     std::this_thread::sleep_for(kDrainPoll);
+  p.integrity->stop();
   p.sync->stop();
   p.link->stop();
   p.front.stop();

@@ -61,6 +61,8 @@ std::int64_t unix_seconds(std::chrono::system_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
 }
 
+constexpr std::size_t kLostShown = 20;
+
 struct Named {
   const char* name;
   const OperationCounter& counter;
@@ -87,6 +89,9 @@ void NodeStatus::fill(wire::Heartbeat& heartbeat) const {
   for (const PathStatus& path : context_.store.status()) heartbeat.paths.push_back(path.usage);
   heartbeat.peers = context_.sync.peers_report();
   heartbeat.sources = context_.sync.sources_report();
+
+  heartbeat.damaged_copies = integrity_.repairer().damaged_copies();
+  heartbeat.lost_copies = integrity_.repairer().lost_copies();
 
   const Counters& c = context_.counters;
   wire::NodeCounters& out = heartbeat.counters;
@@ -156,7 +161,8 @@ std::string NodeStatus::json() const {
                              {"backlog_bytes", peer.backlog_bytes},
                              {"lag_seconds", static_cast<double>(peer.lag_ms) / 1000},
                              {"bring_up_done", peer.bring_up_done},
-                             {"bring_up_total", peer.bring_up_total}});
+                             {"bring_up_total", peer.bring_up_total},
+                             {"bring_up_left_seconds", peer.bring_up_left_s}});
   root["sources"] = json::array();
   for (const wire::SourceSync& source : now.sources)
     root["sources"].push_back({{"id", source.source_id}, {"synced_until", source.synced_until}});
@@ -174,6 +180,19 @@ std::string NodeStatus::json() const {
                                 {"success", operation.counter.success.load()},
                                 {"bytes", operation.counter.bytes_success.load()}};
   root["remote_reads"] = context_.counters.remote_reads.load();
+  const ScrubState scrub = integrity_.scrubber().state();
+  root["integrity"] = {{"damaged_copies", now.damaged_copies},
+                       {"lost_copies", now.lost_copies},
+                       {"lost", integrity_.repairer().lost_names(kLostShown)},
+                       {"found", integrity_.repairer().found()},
+                       {"repaired", integrity_.repairer().repaired()},
+                       {"scrub",
+                        {{"files", scrub.files},
+                         {"bytes", scrub.bytes},
+                         {"damaged", scrub.damaged},
+                         {"started", scrub.started},
+                         {"finished", scrub.finished},
+                         {"last_finished", scrub.last_pass}}}};
   root["damaged_reads"] = context_.counters.damaged_reads.load();
   // Paths and errors may hold bytes that are no UTF-8; JSON must not fail for them.
   return root.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -247,6 +266,7 @@ void NodeStatus::metrics(MetricsText& out) const {
   per_peer("cairn_sync_backlog_bytes", "Bytes of the changes the peer lacks.",
            [](const wire::PeerSync& p) { return p.backlog_bytes; });
   context_.sync.write_metrics(out);
+  integrity_.write_metrics(out, {{"group", group}, {"node", node}});
 }
 
 std::vector<std::string> NodeStatus::failing_checks() const {

@@ -4,6 +4,7 @@
 #include "common/base/metrics_text.h"
 #include "common/net/listener.h"
 #include "storage/handlers/context.h"
+#include "storage/scrub/integrity.h"
 #include "storage/tracker_link/tracker_link.h"
 
 #include <chrono>
@@ -15,8 +16,9 @@ namespace cairn::storage {
 class NodeStatus {
 public:
   // All outlive it.
-  NodeStatus(Context& context, const ConnectionGauge& frames, const ConnectionGauge& http)
-      : context_(context), frames_(frames), http_(http) {}
+  NodeStatus(Context& context, const Integrity& integrity, const ConnectionGauge& frames,
+             const ConnectionGauge& http)
+      : context_(context), integrity_(integrity), frames_(frames), http_(http) {}
 
   // Once the link exists.
   void set_link(const TrackerLink* link) { link_ = link; }
@@ -32,6 +34,7 @@ public:
 
 private:
   Context& context_;
+  const Integrity& integrity_;
   const ConnectionGauge& frames_;
   const ConnectionGauge& http_;
   const TrackerLink* link_ = nullptr;

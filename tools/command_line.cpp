@@ -240,6 +240,8 @@ void add_cluster(Builder& builder) {
   auto* sub = builder.verb("check", "Compare the copies of every file in a group; 8 if they differ",
                            &run_check, check);
   sub->add_option("--group", check->group, "only this group");
+  sub->add_flag("--repair", check->repair, "make right what differs; 0 if that could be done");
+  sub->add_flag("--quick", check->quick, "trust the catalogues, do not look at the files");
 
   auto* node = builder.family("node", "Storage nodes");
   const auto add_node = [&](CLI::App* parent, const std::string& name, const std::string& help,

@@ -40,7 +40,10 @@ std::optional<DifferenceKind> judge_copies(const std::vector<CopyState>& copies)
 // take names.
 class CatalogueMerge {
 public:
-  explicit CatalogueMerge(std::size_t members) : streams_(members) {}
+  // `after`: names greater than this one are compared.
+  explicit CatalogueMerge(std::size_t members, const std::string& after = {}) : streams_(members) {
+    for (Stream& stream : streams_) stream.after = after;
+  }
 
   // A member whose next page is needed before next() can say more; nullopt: none.
   std::optional<std::size_t> wants_page() const;

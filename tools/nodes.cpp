@@ -82,4 +82,18 @@ Result<wire::ListFilesReply> list_files(Client& client, const ClusterNode& node,
   return wire::decode_lenient<wire::ListFilesReply>(reply);
 }
 
+Result<wire::DigestFilesReply> digest_files(Client& client, const ClusterNode& node,
+                                            const wire::DigestFiles& request, Timeout timeout) {
+  CAIRN_TRY(reply, ask(client, node, wire::kDigestFiles, wire::encode(request), timeout));
+  return wire::decode_lenient<wire::DigestFilesReply>(reply);
+}
+
+Result<wire::RepairReply> repair_file(Client& client, const ClusterNode& node,
+                                      const std::string& name, Timeout timeout) {
+  wire::NameRequest request;
+  request.name = name;
+  CAIRN_TRY(reply, ask(client, node, wire::kRepairFile, wire::encode(request), timeout));
+  return wire::decode_lenient<wire::RepairReply>(reply);
+}
+
 } // namespace cairn::tools

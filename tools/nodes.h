@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cairn/client.h"
-#include "common/wire/native.h"
+#include "common/wire/integrity.h"
 
 #include <string>
 #include <string_view>
@@ -29,5 +29,14 @@ Result<wire::ProbeReply> probe(Client& client, const ClusterNode& node, const st
 Result<wire::ListFilesReply> list_files(Client& client, const ClusterNode& node,
                                         const std::string& after, std::uint32_t limit,
                                         Timeout timeout = {});
+
+// Digests of a part of a node's files; see wire::DigestFiles. Errors: those of the call.
+Result<wire::DigestFilesReply> digest_files(Client& client, const ClusterNode& node,
+                                            const wire::DigestFiles& request, Timeout timeout = {});
+
+// Lets a node compare its copy of a file with those of the others and make it right. Errors: those
+// of the call.
+Result<wire::RepairReply> repair_file(Client& client, const ClusterNode& node,
+                                      const std::string& name, Timeout timeout = {});
 
 } // namespace cairn::tools

@@ -39,11 +39,18 @@ std::string lag_text(const ClusterStatus& status, std::uint32_t id) {
 std::string state_text(const ClusterStatus& status, const StatusNode& node) {
   std::string text = node.state;
   if (node.node.draining) text += ", draining";
+  // Several peers bring it up side by side.
+  std::uint64_t done = 0;
+  std::uint64_t total = 0;
+  std::uint64_t left_s = 0;
   for (const StatusSync& sync : status.sync) {
-    if (sync.to != node.node.id || sync.phase != "bring_up" || sync.bring_up_total == 0) continue;
-    text += " " + std::to_string(sync.bring_up_done * 100 / sync.bring_up_total) + "%";
-    break;
+    if (sync.to != node.node.id || sync.phase != "bring_up") continue;
+    done += sync.bring_up_done;
+    total += sync.bring_up_total;
+    left_s = std::max(left_s, sync.bring_up_left_seconds);
   }
+  if (total != 0) text += ", filled to " + std::to_string(done * 100 / total) + "%";
+  if (left_s != 0) text += ", about " + std::to_string(left_s) + " s left";
   return text;
 }
 

@@ -126,6 +126,7 @@ ClusterStatus read_status(const json& reply) {
     get(item, "lag_seconds", sync.lag_seconds);
     get(item, "bring_up_done", sync.bring_up_done);
     get(item, "bring_up_total", sync.bring_up_total);
+    get(item, "bring_up_left_seconds", sync.bring_up_left_seconds);
     // Removed nodes are nobody's concern any more.
     if (status.find(sync.from) != nullptr && status.find(sync.to) != nullptr)
       status.sync.push_back(std::move(sync));

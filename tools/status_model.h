@@ -49,6 +49,7 @@ struct StatusSync {
   double lag_seconds = 0;
   std::uint64_t bring_up_done = 0;
   std::uint64_t bring_up_total = 0;
+  std::uint64_t bring_up_left_seconds = 0; // 0: unknown
 };
 
 struct StatusAlarm {

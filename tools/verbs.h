@@ -73,6 +73,8 @@ int run_status(Context& context, const StatusArgs& args);
 
 struct CheckArgs {
   std::string group; // empty: every group
+  bool repair = false;
+  bool quick = false; // what the nodes' catalogues say, without a look at the files
 };
 int run_check(Context& context, const CheckArgs& args);
 

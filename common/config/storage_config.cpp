@@ -126,6 +126,26 @@ void add_http(OptionList<C>& list) {
   list.text("http_cache_control", &C::http_cache_control, "Cache-Control of files.");
 }
 
+void add_integrity(OptionList<C>& list) {
+  list.heading("Integrity");
+  list.duration("verify_interval", &C::verify_interval, seconds(1), hours(24 * 365),
+                "A copy is compared with its checksum before it is sent, unless that was done so "
+                "lately and its size and change time are the same.");
+  list.duration(
+      "scrub_period", &C::scrub_period, seconds(0), hours(24 * 3650),
+      "All files are read and compared with their checksums once in this time; 0: never.");
+  list.bytes("scrub_rate", &C::scrub_rate, 64 << 10, std::uint64_t{1} << 40,
+             "Bytes per second that scrubbing reads at most; it waits while others use the disk.");
+  list.duration("compare_interval", &C::compare_interval, seconds(0), hours(24 * 365),
+                "The files of this node are compared with those of its peers once in this time, "
+                "and what differs is repaired; 0: never.");
+  list.bytes("repair_rate", &C::repair_rate, 0, std::uint64_t{1} << 40,
+             "Bytes per second that are fetched from peers to replace damaged and missing copies; "
+             "0: no limit.");
+  list.duration("quarantine_retention", &C::quarantine_retention, hours(1), hours(24 * 3650),
+                "Damaged copies that were replaced are kept so long in data/.quarantine/.");
+}
+
 OptionList<C> make_options() {
   OptionList<C> list;
   add_server_options(list, "/var/lib/cairn/storage");
@@ -188,6 +208,7 @@ OptionList<C> make_options() {
                 "Log segments are kept so long for members that are absent.");
   list.bytes("binlog_segment_size", &C::binlog_segment_size, 1 << 20, std::uint64_t{4} << 30,
              "Size of one file of the log.");
+  add_integrity(list);
   add_http(list);
   add_http_access_options(list);
   return list;

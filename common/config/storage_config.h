@@ -92,6 +92,13 @@ struct StorageConfig : ServerConfig {
   std::chrono::seconds tombstone_retention = std::chrono::hours(24 * 90);
   std::chrono::seconds binlog_retention = std::chrono::hours(24 * 30);
   std::uint64_t binlog_segment_size = 64 << 20; // bytes
+
+  std::chrono::seconds verify_interval = std::chrono::hours(24);   // a verified copy is believed
+  std::chrono::seconds scrub_period = std::chrono::hours(24 * 30); // 0: no scrubbing
+  std::uint64_t scrub_rate = 16 << 20;                             // bytes per second
+  std::chrono::seconds compare_interval = std::chrono::hours(1);   // with peers; 0: never
+  std::uint64_t repair_rate = 64 << 20;                            // bytes per second, 0: no limit
+  std::chrono::seconds quarantine_retention = std::chrono::hours(24 * 30);
 };
 
 // Reads and checks storage.conf. invalid_argument with one "file:line: …" line, or the error of

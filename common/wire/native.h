@@ -215,13 +215,15 @@ struct PeerSync {
   std::uint64_t lag_ms = 0;        // age of the oldest record it lacks
   std::uint64_t bring_up_done = 0; // files compared so far, and of how many
   std::uint64_t bring_up_total = 0;
+  std::uint32_t bring_up_left_s = 0; // seconds it will take at the rate so far, 0: unknown
 
   static constexpr auto fields() {
     using M = PeerSync;
-    return std::tuple{
-        integer(&M::peer_id),   integer(&M::phase),         integer(&M::brought_up),
-        integer(&M::acked_seq), integer(&M::backlog_files), integer(&M::backlog_bytes),
-        integer(&M::lag_ms),    integer(&M::bring_up_done), integer(&M::bring_up_total)};
+    return std::tuple{integer(&M::peer_id),        integer(&M::phase),
+                      integer(&M::brought_up),     integer(&M::acked_seq),
+                      integer(&M::backlog_files),  integer(&M::backlog_bytes),
+                      integer(&M::lag_ms),         integer(&M::bring_up_done),
+                      integer(&M::bring_up_total), integer(&M::bring_up_left_s)};
   }
 };
 
@@ -308,13 +310,16 @@ struct Heartbeat {
   std::vector<PeerSync> peers;
   std::vector<SourceSync> sources;
   NodeCounters counters;
+  std::uint64_t damaged_copies = 0; // found damaged or missing, not yet replaced
+  std::uint64_t lost_copies = 0;    // of those, nobody that was asked has a good one
 
   static constexpr auto fields() {
     using M = Heartbeat;
     return std::tuple{string(&M::uuid),        integer(&M::id),       string(&M::group),
                       integer(&M::known_view), integer(&M::stopping), integer(&M::end_seq),
                       integer(&M::file_count), list(&M::paths),       list(&M::peers),
-                      list(&M::sources),       nested(&M::counters)};
+                      list(&M::sources),       nested(&M::counters),  integer(&M::damaged_copies),
+                      integer(&M::lost_copies)};
   }
 };
 

@@ -7,6 +7,7 @@
 #include "common/net/native_hello.h"
 #include "common/net/operation_limit.h"
 #include "common/net/session.h"
+#include "common/wire/integrity.h"
 #include "storage/binlog/binlog.h"
 #include "storage/peers/peers.h"
 #include "storage/peers/remote.h"
@@ -76,6 +77,12 @@ struct Context {
   auth::AuditLog& audit;
   // What `admin` verbs answer (JSON), see status.cpp.
   std::function<std::string()> status_json;
+  // A reader was served by another node although the file should be here, perhaps: to be looked at.
+  // Must only post. May be empty.
+  std::function<void(const RemoteName&)> seen_elsewhere;
+  // Compares this node's copy with those of the others and repairs it. Any I/O thread. May be
+  // empty.
+  std::function<Task<Result<wire::RepairReply>>(RemoteName)> repair;
 
   Counters counters{};
   MemoryBudget memory{config.max_request_memory};
@@ -114,6 +121,11 @@ bool belongs_elsewhere(Context& context, const Session& session, const RemoteNam
 // Sends the request on to the owner: `front` is what was taken of the body.
 Task<Result<Reply>> forward_to_owner(Context& context, const RemoteName& name, Body& body,
                                      wire::Bytes front);
+// Metadata text as it is on this node's disk. Errors: not_found (no file, or it has none), corrupt
+// (damaged, or gone although the catalogue lists them: they are being repaired).
+Task<Result<std::string>> metadata_here(Context& context, const RemoteName& name);
+// The same, but from any member that has them whole where ours are corrupt.
+Task<Result<std::string>> metadata_here_or_near(Context& context, RemoteName name);
 // Deletes a file of this group wherever it is, durably. Errors: not_found; unavailable, timeout (it
 // may be at a node that cannot be asked).
 Task<Result<Change>> remove_file(Context& context, RemoteName name);

@@ -10,16 +10,17 @@ namespace {
 Task<Status> pass_through(Context& context, RemoteName name,
                           std::shared_ptr<std::optional<RemoteFile>> whole, Connection& to,
                           std::uint64_t offset, std::uint64_t length) {
-  if (offset == 0 && *whole && (*whole)->length == length) {
-    RemoteFile file = *std::move(*whole);
-    whole->reset();
-    co_return co_await file.stream_to(to);
-  }
+  std::optional<RemoteFile> source;
+  if (offset == 0 && *whole && (*whole)->length == length) source.emplace(*std::move(*whole));
   whole->reset();
-  if (length == 0) co_return Status();
-  CAIRN_CO_TRY(part, co_await context.remote().open(name, offset, length));
-  if (part.length != length) co_return Error{Errc::io_error, "the file changed while it was sent"};
-  co_return co_await part.stream_to(to);
+  co_return co_await pass_on(context, to, std::move(name), std::move(source), offset, length);
+}
+
+// Keeps the file open while it is sent.
+Task<Status> send_kept(Context& context, RemoteName name, std::shared_ptr<const OpenedFile> opened,
+                       Connection& to, std::uint64_t offset, std::uint64_t length) {
+  co_return co_await send_verified(context, to, std::move(name), *opened, offset, length,
+                                   /*only_here=*/false);
 }
 
 } // namespace
@@ -31,8 +32,7 @@ Task<Result<std::string>> StoreFiles::metadata(const RemoteName& name) {
     auto text = co_await context_.remote().metadata(name);
     if (text || text.code() == Errc::not_found) co_return text;
   }
-  auto work = [&store = context_.store, &name] { return store.get_metadata(name); };
-  co_return co_await context_.store.pool(name.store_path()).run(std::move(work));
+  co_return co_await metadata_here_or_near(context_, name);
 }
 
 Task<Result<OpenFile>> StoreFiles::open(const RemoteName& name) {
@@ -50,6 +50,18 @@ Task<Result<OpenFile>> StoreFiles::open(const RemoteName& name) {
   if (located.here) {
     file.size = located.here->size;
     file.mtime = located.here->mtime;
+    if (!is_verified(context_, *located.here, 0, file.size)) {
+      // A large one of which not all is known to be right: pieces are verified as they go out.
+      auto opened = std::make_shared<const OpenedFile>(*std::move(located.here));
+      // The download is under way as long as the answer is.
+      auto held = std::make_shared<OperationTicket>(std::move(ticket));
+      file.remote = [this, name, opened, held](Connection& to, std::uint64_t offset,
+                                               std::uint64_t length) -> Task<Status> {
+        return send_kept(context_, name, opened, to, offset, length);
+      };
+      counted.succeed();
+      co_return file;
+    }
     // The download is under way as long as the file is open.
     struct Open {
       File file;

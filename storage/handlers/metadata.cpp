@@ -1,6 +1,7 @@
 // User metadata: set (13) and get (15).
 #include "common/wire/fastdfs.h"
 #include "storage/handlers/context.h"
+#include "storage/sync/sync_service.h"
 
 namespace cairn::storage {
 
@@ -54,13 +55,46 @@ Task<Result<Reply>> get_metadata(Context& context, Session& session, Body& body)
     }
     if (text.code() == Errc::not_found) co_return std::move(text).error();
   }
-  auto work = [&store = context.store, &name] { return store.get_metadata(name); };
-  CAIRN_CO_TRY(text, co_await context.store.read_pool(name.store_path()).run(std::move(work)));
+  CAIRN_CO_TRY(text, co_await metadata_here_or_near(context, name));
   counted.succeed();
   co_return Reply(wire::to_bytes(text));
 }
 
 } // namespace
+
+Task<Result<std::string>> metadata_here(Context& context, const RemoteName& name) {
+  auto work = [&store = context.store, &sync = context.sync, &name]() -> Result<std::string> {
+    auto text = store.get_metadata(name);
+    if (text.code() != Errc::not_found) return text;
+    // Were there any? The catalogue knows.
+    CAIRN_TRY(row, sync.catalogue().find(name.canonical()));
+    if (!row || row->summary.meta_crc32 == 0) return text;
+    // A removal that the catalogue has not seen yet left its stamp.
+    if (store.metadata_stamp(name) > row->summary.meta_stamp) return text;
+    CAIRN_TRY(tombstone, store.tombstones().find(name.canonical()));
+    if (tombstone) return text;
+    store.suspect(name, name.canonical() + ": its metadata are missing");
+    return Error{Errc::corrupt, name.canonical() + ": its metadata are missing"};
+  };
+  co_return co_await context.store.read_pool(name.store_path()).run(std::move(work));
+}
+
+Task<Result<std::string>> metadata_here_or_near(Context& context, RemoteName name) {
+  auto read = co_await metadata_here(context, name);
+  if (read.code() == Errc::corrupt) {
+    // Any member that has them whole will do.
+    const auto map = context.peers.get();
+    const wire::NameRequest asked{name.canonical()};
+    for (const wire::NodeView& node : map->members()) {
+      auto reply =
+          co_await context.remote().ask_node(node, wire::NativeCommand::fetch_meta, encode(asked));
+      if (!reply) continue;
+      read = std::string(wire::as_text(*reply));
+      break;
+    }
+  }
+  co_return read;
+}
 
 void add_metadata_handlers(HandlerTable<Context>& table) {
   table.on(wire::Command::set_metadata, &set_metadata, {Access::client, 128 * 1024, auth::kWrite});

@@ -2,9 +2,11 @@
 #include "storage/handlers/native.h"
 
 #include "common/base/crc32.h"
-#include "common/net/send_file.h"
 #include "common/wire/fastdfs.h"
 #include "storage/handlers/context.h"
+#include "storage/handlers/locate.h"
+#include "storage/scrub/inspect.h"
+#include "storage/sync/sync_service.h"
 
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
@@ -54,14 +56,17 @@ Task<Result<Reply>> fetch(Context& context, Session& session, Body& body) {
   CAIRN_CO_TRY(request, wire::decode_lenient<wire::Fetch>(all));
   CAIRN_CO_TRY(name, parse_name(context, request.name));
   DiskPool& pool = context.store.pool(name.store_path());
-  auto open = [&store = context.store, &name]() -> Result<OpenedFile> {
-    auto opened = store.open_file(name);
-    // To the one who asks, a damaged copy is no copy.
-    if (opened.code() == Errc::corrupt) return Error{Errc::not_found, opened.error().detail};
+  auto open = [&store = context.store, &name, &request]() -> Result<OpenedFile> {
+    CAIRN_TRY(opened, store.open_file(name));
+    // First: a copy that was cut short has the wrong end.
+    const std::uint64_t rest = opened.size > request.offset ? opened.size - request.offset : 0;
+    const std::uint64_t wanted = request.length == 0 ? rest : std::min(request.length, rest);
+    CAIRN_RETURN_IF_ERROR(
+        store.verify(name, opened, request.offset, std::min(wanted, kVerifyAhead)));
+    if (request.offset > opened.size) return Error{Errc::invalid_argument, "beyond the end"};
     return opened;
   };
   CAIRN_CO_TRY(opened, co_await pool.run(std::move(open)));
-  if (request.offset > opened.size) co_return Error{Errc::invalid_argument, "beyond the end"};
   const std::uint64_t rest = opened.size - request.offset;
   const std::uint64_t length = request.length == 0 || request.length > rest ? rest : request.length;
 
@@ -76,8 +81,8 @@ Task<Result<Reply>> fetch(Context& context, Session& session, Body& body) {
   wire::encode_into(writer, header);
   wire::encode_into(writer, head);
   CAIRN_CO_RETURN_IF_ERROR(co_await session.connection.write(front, /*more=*/length > 0));
-  auto sent = co_await send_file_cached(session.connection, pool, opened.file.get(), request.offset,
-                                        length);
+  auto sent = co_await send_verified(context, session.connection, name, opened, request.offset,
+                                     length, /*only_here=*/true);
   if (!sent) session.connection.close();
   co_return Reply::already_sent();
 }
@@ -100,8 +105,11 @@ Result<wire::ProbeReply> probe_now(Store& store, const RemoteName& name) {
   reply.mtime = opened->mtime;
   auto crc = store.content_crc32(name, true);
   if (crc) reply.crc32 = *crc;
+  reply.damaged = !crc || !store.verify(name, *opened, 0, opened->size);
   const bool constant = name.kind() == FileKind::normal && name.fields();
-  reply.damaged = !crc || (constant && *crc != name.fields()->crc32);
+  if (crc && constant && *crc != name.fields()->crc32)
+    // Changed since it was verified, or in a way that left no trace.
+    reply.damaged = !store.scrub(name, [](std::uint64_t) { return true; });
   if (auto text = store.get_metadata(name)) reply.meta_crc32 = crc32(0, wire::as_view(*text));
   return reply;
 }
@@ -119,9 +127,38 @@ Task<Result<Reply>> fetch_meta(Context& context, Session&, Body& body) {
   CAIRN_CO_TRY(all, co_await take_all(body));
   CAIRN_CO_TRY(request, wire::decode_lenient<wire::NameRequest>(all));
   CAIRN_CO_TRY(name, parse_name(context, request.name));
-  auto work = [&store = context.store, &name] { return store.get_metadata(name); };
-  CAIRN_CO_TRY(text, co_await context.store.pool(name.store_path()).run(std::move(work)));
+  CAIRN_CO_TRY(text, co_await metadata_here(context, name));
   co_return Reply(wire::to_bytes(text));
+}
+
+Task<Result<Reply>> inspect(Context& context, Session&, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(request, wire::decode_lenient<wire::InspectCopy>(all));
+  CAIRN_CO_TRY(name, parse_name(context, request.name));
+  auto work = [&context, &name, verify = request.verify] {
+    return inspect_copy(context.store, context.sync.catalogue(), name, verify);
+  };
+  CAIRN_CO_TRY(facts, co_await context.store.pool(name.store_path()).run(std::move(work)));
+  co_return Reply(wire::encode(facts));
+}
+
+Task<Result<Reply>> digest(Context& context, Session&, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(request, wire::decode_lenient<wire::DigestFiles>(all));
+  auto work = [&context, &request] {
+    return digest_files(context.store, context.sync.catalogue(), request);
+  };
+  CAIRN_CO_TRY(reply, co_await context.sync.run_in_background(std::move(work)));
+  co_return Reply(wire::encode(reply));
+}
+
+Task<Result<Reply>> repair(Context& context, Session&, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(request, wire::decode_lenient<wire::NameRequest>(all));
+  CAIRN_CO_TRY(name, parse_name(context, request.name));
+  if (!context.repair) co_return Error{Errc::unavailable, "starting"};
+  CAIRN_CO_TRY(reply, co_await context.repair(name));
+  co_return Reply(wire::encode(reply));
 }
 
 } // namespace
@@ -133,6 +170,9 @@ void add_native_handlers(HandlerTable<Context>& table) {
   on_native(table, wire::NativeCommand::fetch, &fetch, peer);
   on_native(table, wire::NativeCommand::probe, &probe, peer);
   on_native(table, wire::NativeCommand::fetch_meta, &fetch_meta, peer);
+  on_native(table, wire::kInspectCopy, &inspect, peer);
+  on_native(table, wire::kDigestFiles, &digest, peer);
+  on_native(table, wire::kRepairFile, &repair, peer);
   const CommandRule sync{Access::peer, kSyncFrameMax};
   on_native(table, wire::NativeCommand::sync_hello, &sync_hello, peer);
   on_native(table, wire::NativeCommand::sync_batch, &sync_batch, sync);

@@ -36,7 +36,8 @@ Task<Status> send_here(Context& context, Session& session, const RemoteName& nam
   if (!charge) {
     const wire::Bytes header = reply_header(length);
     CAIRN_CO_RETURN_IF_ERROR(co_await session.connection.write(header, /*more=*/true));
-    co_return co_await send_file_cached(session.connection, pool, fd, offset, length);
+    co_return co_await send_verified(context, session.connection, name, opened, offset, length,
+                                     /*only_here=*/false);
   }
   wire::Buffer frame(wire::kHeaderSize + length);
   const wire::Bytes header = reply_header(length);
@@ -70,11 +71,14 @@ Task<Result<Reply>> download(Context& context, Session& session, Body& body) {
   Counted counted(context.counters.download);
   CAIRN_CO_TRY(located, co_await locate(context, name, request.offset, request.length));
   if (located.there) {
-    const wire::Bytes header = reply_header(located.there->length);
-    counted.add_bytes(located.there->length);
+    const std::uint64_t length = located.there->length;
+    const wire::Bytes header = reply_header(length);
+    counted.add_bytes(length);
     CAIRN_CO_RETURN_IF_ERROR(co_await session.connection.write(header, /*more=*/true));
     // The length is promised: what breaks from here on can only end the connection.
-    if (auto sent = co_await located.there->stream_to(session.connection); !sent)
+    auto sent = co_await pass_on(context, session.connection, name, std::move(located.there),
+                                 request.offset, length);
+    if (!sent)
       session.connection.close();
     else
       counted.succeed();
@@ -115,13 +119,17 @@ Task<Result<Reply>> file_info(Context& context, Session& session, Body& body) {
   const bool want_crc = constant || (body.flags() & kNoCrc) == 0;
   std::uint32_t crc = constant ? name.fields()->crc32 : 0;
 
+  // What the name does not say of a file has to be right.
+  const std::uint64_t looked_at = constant ? 0 : kFileSizeMax;
   std::optional<OpenedFile> here;
   if (session.peer || !read_at_owner(context, name)) {
-    CAIRN_CO_TRY(opened, co_await open_here(context, name));
+    CAIRN_CO_TRY(opened, co_await open_here(context, name, 0, looked_at));
     here = std::move(opened);
   }
   if (!here) {
     auto found = co_await context.remote().probe(name);
+    if (found && found->presence == wire::Presence::present && found->damaged)
+      found = Error{Errc::io_error, request.name + ": all copies that can be asked are damaged"};
     if (found && found->presence != wire::Presence::present)
       co_return Error{Errc::not_found, request.name};
     if (found) {
@@ -129,7 +137,7 @@ Task<Result<Reply>> file_info(Context& context, Session& session, Body& body) {
       info.mtime = found->mtime;
       if (!constant && want_crc) crc = found->crc32;
     } else if (read_at_owner(context, name)) {
-      CAIRN_CO_TRY(opened, co_await open_here(context, name));
+      CAIRN_CO_TRY(opened, co_await open_here(context, name, 0, looked_at));
       here = std::move(opened);
       if (!here) co_return std::move(found).error();
     } else {

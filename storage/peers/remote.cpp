@@ -210,6 +210,7 @@ Task<Result<RemoteFile>> Remote::open(const RemoteName& name, std::uint64_t offs
     co_return Error{Errc::not_found, canonical + ": no member has it"};
 
   std::optional<Error> beyond_end; // a member that has the file says so
+  std::optional<Error> damaged;    // a member has a damaged copy
   std::string unasked;             // why somebody could not be asked
   const std::vector<wire::NodeView> nodes = candidates(*map, name);
   for (const wire::NodeView& node : nodes) {
@@ -221,16 +222,30 @@ Task<Result<RemoteFile>> Remote::open(const RemoteName& name, std::uint64_t offs
       // A file that does not change ends at the same place everywhere; an appender's copy may be
       // behind, but then somebody else has more of it.
       if (name.kind() != FileKind::appender) co_return std::move(*beyond_end);
+    } else if (file.code() == Errc::io_error) {
+      damaged = std::move(file).error();
     } else if (file.code() != Errc::not_found) {
       unasked = file.error().text();
     }
   }
   if (!unasked.empty()) co_return Error{Errc::timeout, std::move(unasked)};
+  if (damaged) co_return std::move(*damaged);
   if (beyond_end) co_return std::move(*beyond_end);
   // The name of a slave follows from its master's: somebody may ask for it, store it at another
   // node and ask again within the second, and must then be told that it is there.
   if (name.kind() != FileKind::slave) missing_.add(canonical, std::chrono::steady_clock::now());
   co_return Error{Errc::not_found, canonical + ": no member has it"};
+}
+
+Task<Result<RemoteFile>> Remote::open_at(const wire::NodeView& node, const RemoteName& name,
+                                         std::uint64_t offset, std::uint64_t length) {
+  wire::Fetch request{name.canonical(), offset, length};
+  co_return co_await fetch(endpoint_of(node), std::move(request));
+}
+
+Task<Result<wire::Bytes>> Remote::ask_node(const wire::NodeView& node, wire::NativeCommand command,
+                                           wire::Bytes body) {
+  co_return co_await ask(endpoint_of(node), command, std::move(body));
 }
 
 Task<Result<wire::ProbeReply>> Remote::probe(const RemoteName& name) {

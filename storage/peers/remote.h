@@ -63,11 +63,18 @@ public:
   // offline. Errors: not_found when every member says so (remembered for a second per name, except
   // for names that a client can know before their file is stored: slaves); timeout (110) when
   // nobody reachable has it and somebody could not be asked or failed, and before the first view of
-  // the cluster; invalid_argument (offset beyond the end).
+  // the cluster; io_error when the copies of all that could be asked are damaged; invalid_argument
+  // (offset beyond the end).
   Task<Result<RemoteFile>> open(const RemoteName& name, std::uint64_t offset, std::uint64_t length);
   // Whether another member has the file or its tombstone: the first undamaged copy or tombstone in
   // the order of open(), else a damaged copy. Errors as open().
   Task<Result<wire::ProbeReply>> probe(const RemoteName& name);
+  // The same range from that node only. Errors: what it answers, timeout (it cannot be asked).
+  Task<Result<RemoteFile>> open_at(const wire::NodeView& node, const RemoteName& name,
+                                   std::uint64_t offset, std::uint64_t length);
+  // A native request to that node that may be repeated; its reply. Errors: as open_at().
+  Task<Result<wire::Bytes>> ask_node(const wire::NodeView& node, wire::NativeCommand command,
+                                     wire::Bytes body);
   // Metadata text from the file's owner, which must be another node. Errors: not_found (no file, no
   // metadata), unavailable (owner unknown or unreachable), invalid_argument (we are the owner).
   Task<Result<std::string>> metadata(const RemoteName& name);

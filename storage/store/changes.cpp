@@ -73,6 +73,8 @@ Result<Change> Store::write_range(const RemoteName& name, std::optional<std::uin
                                              std::to_string(size) + " bytes of " +
                                              name.canonical()};
   if (length == 0) return Change{name.canonical(), 0};
+  CAIRN_TRY(change,
+            begin_change(name, file.get(), start, start + length, std::max(size, start + length)));
   Status written = staged != nullptr ? copy_at(file.get(), start, *staged)
                                      : write_at(file.get(), start, content);
   path.dirty = true;
@@ -82,6 +84,9 @@ Result<Change> Store::write_range(const RemoteName& name, std::optional<std::uin
       return fail(path, "cut " + name.canonical(), errno);
     return fail(path, std::move(written).error());
   }
+  const bool appended = staged == nullptr && start == size;
+  CAIRN_RETURN_IF_ERROR(
+      end_change(name, file.get(), std::move(change), appended ? content : wire::View()));
   LogRecord record;
   record.kind = ChangeKind::range;
   record.name = name.canonical();
@@ -114,9 +119,12 @@ Result<Change> Store::truncate(const RemoteName& name, std::uint64_t size) {
   Path& path = path_of(name);
   const std::uint64_t before = size_of_file(file.get());
   if (before == size) return Change{name.canonical(), 0};
+  CAIRN_TRY(change,
+            begin_change(name, file.get(), std::min(before, size), std::max(before, size), size));
   if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0)
     return fail(path, "truncate " + name.canonical(), errno);
   path.dirty = true;
+  CAIRN_RETURN_IF_ERROR(end_change(name, file.get(), std::move(change), {}));
   LogRecord record;
   record.kind = ChangeKind::range;
   record.name = name.canonical();
@@ -133,8 +141,11 @@ Result<Change> Store::regenerate(const RemoteName& name) {
   const std::lock_guard lock(lock_of(name));
   CAIRN_TRY(file, open_appender(name));
   Path& path = path_of(name);
-  CAIRN_TRY(crc, content_crc32(name, true));
   const std::uint64_t size = size_of_file(file.get());
+  // The new name will vouch for the content: that has to be right.
+  for (std::uint64_t offset = 0; offset < size;)
+    CAIRN_RETURN_IF_ERROR(verify_block(name, file.get(), offset));
+  CAIRN_TRY(crc, content_crc32(name, true));
   FileIdFields fields;
   fields.source = SourceRef::from_server_id(node_id_);
   fields.timestamp = unix_now();
@@ -194,6 +205,7 @@ Result<Change> Store::remove(const RemoteName& name, const Origin& origin, bool 
   if (present) {
     const std::string side = std::string(name.true_name()) + "-m";
     ::unlinkat(path.data_fd, side.c_str(), 0);
+    drop_sums(path, true_name);
     if (::unlinkat(path.data_fd, true_name, 0) != 0 && errno != ENOENT)
       return fail(path, "unlink " + name.canonical(), errno);
     path.dirty = true;
@@ -217,12 +229,17 @@ Result<Change> Store::apply_range(const RemoteName& name, std::uint64_t offset, 
   // Bytes between what is here and `offset` are missing: only the whole file can help.
   if (offset > size_of_file(file.get()) && !content.empty())
     return Error{Errc::not_found, name.canonical() + " is shorter here than the change assumes"};
+  auto change = begin_change(name, file.get(), offset, offset + content.size(), total_size);
+  if (change.code() == Errc::corrupt)
+    return Error{Errc::not_found, change.error().detail + "; the whole file is needed"};
+  if (!change) return std::move(change).error();
   if (auto written = write_at(file.get(), offset, content); !written)
     return fail(path, std::move(written).error());
   if (::ftruncate(file.get(), static_cast<off_t>(total_size)) != 0)
     return fail(path, "truncate " + name.canonical(), errno);
   set_mtime(file.get(), origin.mtime);
   path.dirty = true;
+  CAIRN_RETURN_IF_ERROR(end_change(name, file.get(), *std::move(change), {}));
   LogRecord record;
   record.kind = ChangeKind::range;
   record.name = name.canonical();

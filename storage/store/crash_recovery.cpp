@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <ctime>
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -100,6 +101,7 @@ Result<bool> Store::recover_metadata(const RemoteName& name, std::uint64_t logge
   const std::uint64_t stamp = metadata_stamp(name);
   if (stamp == 0 || stamp <= logged_stamp) return false;
   auto text = get_metadata(name);
+  if (text.code() == Errc::corrupt) return false; // it is told to on_suspect()
   if (!text && text.code() != Errc::not_found) return std::move(text).error();
   if (!text && !exists(name)) return false; // the side file of a file that was being deleted
   const std::string content = text ? *std::move(text) : std::string(); // empty: it was removed
@@ -161,6 +163,7 @@ Result<std::uint64_t> Store::recover_after_crash() {
     last = one.time;
   }
   const std::uint32_t since = last > kSlack ? last - kSlack : 0;
+  note_unclean_stop(since, static_cast<std::uint64_t>(std::time(nullptr)));
   std::uint64_t logged = 0;
 
   std::vector<std::pair<std::string, Tombstone>> deletes;

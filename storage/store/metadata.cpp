@@ -46,10 +46,30 @@ std::optional<std::uint64_t> read_stamp(int fd, const char* attribute) {
   return std::nullopt;
 }
 
-void write_stamp(int fd, const char* attribute, std::uint64_t stamp) {
+// `crc`: CRC32 of the text, which follows the stamp after a '-'.
+void write_stamp(int fd, const char* attribute, std::uint64_t stamp,
+                 std::optional<std::uint32_t> crc = std::nullopt) {
   char text[32];
-  const auto end = std::to_chars(text, text + sizeof text, stamp, 16).ptr;
+  char* end = std::to_chars(text, text + sizeof text, stamp, 16).ptr;
+  if (crc) {
+    *end++ = '-';
+    end = std::to_chars(end, text + sizeof text, *crc, 16).ptr;
+  }
   ::fsetxattr(fd, attribute, text, static_cast<std::size_t>(end - text), 0);
+}
+
+// The checksum that was kept with a side file; nullopt: it came without.
+std::optional<std::uint32_t> read_text_crc(int fd) {
+  char text[32];
+  const ssize_t size = ::fgetxattr(fd, kXattr, text, sizeof text);
+  if (size <= 0) return std::nullopt;
+  const std::string_view all(text, static_cast<std::size_t>(size));
+  const std::size_t dash = all.find('-');
+  std::uint32_t crc = 0;
+  if (dash == std::string_view::npos ||
+      std::from_chars(text + dash + 1, text + size, crc, 16).ec != std::errc())
+    return std::nullopt;
+  return crc;
 }
 
 std::uint64_t stamp_of(int fd) {
@@ -62,11 +82,19 @@ std::uint64_t stamp_of(int fd) {
   return ms << 16;
 }
 
+// Errors: corrupt (not what was written), io_error.
 Result<std::string> read_text(int fd, const std::string& name) {
   std::string text(kMetadataMax, '\0');
   const ssize_t size = ::pread(fd, text.data(), text.size(), 0);
   if (size < 0) return errno_error("read metadata of " + name, errno);
   text.resize(static_cast<std::size_t>(size));
+  const auto kept = read_text_crc(fd);
+  // Rests behind the text, as FastDFS leaves them, do no harm.
+  const auto matches = [&](const std::string& form) {
+    return crc32(0, wire::as_view(form)) == *kept;
+  };
+  if (kept && !matches(text) && !matches(canonical_metadata(text)))
+    return Error{Errc::corrupt, name + " does not match its checksum"};
   return text;
 }
 
@@ -91,7 +119,9 @@ Result<std::string> Store::get_metadata(const RemoteName& name) const {
   if (!exists(name)) return Error{Errc::not_found, std::string(name.text())};
   const File file(::openat(path_of(name).data_fd, side.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!file) return errno_error("open " + side, errno);
-  CAIRN_TRY(text, read_text(file.get(), side));
+  auto read = read_text(file.get(), side);
+  if (read.code() == Errc::corrupt) suspect(name, read.error().detail);
+  CAIRN_TRY(text, std::move(read));
   // FastDFS may have left garbage at the end of the text; canonical form drops it.
   std::string canonical = canonical_metadata(text);
   if (canonical.empty()) return Error{Errc::not_found, side};
@@ -126,8 +156,8 @@ Result<Change> Store::set_metadata(const RemoteName& name, std::string_view text
       old) {
     // The same stamp from two nodes, in the same millisecond, is settled by the text.
     if (origin.id != 0 && stamp_of(old.get()) == origin.stamp) {
-      CAIRN_TRY(old_text, read_text(old.get(), side));
-      if (old_text >= canonical_metadata(text)) return Change{name.canonical(), 0};
+      const auto old_text = read_text(old.get(), side); // a damaged one gives way
+      if (old_text && *old_text >= canonical_metadata(text)) return Change{name.canonical(), 0};
     }
     if (merge) {
       CAIRN_TRY(old_text, read_text(old.get(), side));
@@ -150,7 +180,7 @@ Result<Change> Store::set_metadata(const RemoteName& name, std::string_view text
     CAIRN_TRY(file, unnamed(path));
     if (::write(file.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()))
       return fail(path, "write metadata of " + name.canonical(), errno == 0 ? ENOSPC : errno);
-    write_stamp(file.get(), kXattr, stamp);
+    write_stamp(file.get(), kXattr, stamp, crc32(0, wire::as_view(content)));
     CAIRN_RETURN_IF_ERROR(replace_under(path, file.get(), side));
   }
 

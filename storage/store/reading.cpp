@@ -31,13 +31,17 @@ Result<OpenedFile> Store::finish_open(const RemoteName& name, File file) const {
   OpenedFile opened;
   opened.size = static_cast<std::uint64_t>(info.st_size);
   opened.mtime = static_cast<std::uint32_t>(info.st_mtim.tv_sec);
+  opened.stamp = copy_stamp(info);
   if (name.kind() == FileKind::normal && name.fields()) {
     // A normal file never changes: another size than its name says is a damaged copy. (FastDFS 3.x
     // set the flag bits by chance; those names say appender and are not checked.)
-    if (opened.size != name.fields()->size())
-      return Error{Errc::corrupt, name.canonical() + " has " + std::to_string(opened.size) +
-                                      " bytes, its name says " +
-                                      std::to_string(name.fields()->size())};
+    if (opened.size != name.fields()->size()) {
+      Error error{Errc::corrupt, name.canonical() + " has " + std::to_string(opened.size) +
+                                     " bytes, its name says " +
+                                     std::to_string(name.fields()->size())};
+      suspect(name, error.detail);
+      return error;
+    }
     opened.mtime = name.fields()->timestamp;
   }
   opened.file = std::move(file);

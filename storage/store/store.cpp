@@ -46,9 +46,8 @@ File::~File() {
 }
 
 Status StagedFile::write(wire::View bytes) {
-  CAIRN_RETURN_IF_ERROR(write_all(file_.get(), bytes, size_));
-  crc32_ = cairn::crc32(crc32_, bytes);
-  size_ += bytes.size();
+  CAIRN_RETURN_IF_ERROR(write_all(file_.get(), bytes, sums_.size()));
+  sums_.append(bytes);
   return Status();
 }
 
@@ -175,6 +174,14 @@ Result<Change> Store::create(const NewFile& file, std::uint8_t store_path, wire:
     }
     // Every copy has the time of the name. The file has it already, unless the second has turned.
     if (std::time(nullptr) != static_cast<std::time_t>(time)) set_mtime(out.get(), time);
+    // The checksum of a small normal file is in its name.
+    if (file.appender || content.size() > FileSums::kBlockSizeMin) {
+      FileSums sums;
+      sums.append(content);
+      sums.note_change({0, sums.size()}, time);
+      save_sums(true_name, path, out.get(), sums);
+    }
+    note_written(out.get());
     // An appender file changes under its name: what the journal carries would not say what it is.
     const auto carried = file.appender ? std::optional<wire::View>() : content;
     return log_new(path, std::move(name), content.size(), crc, time, carried);
@@ -197,10 +204,16 @@ Result<Change> Store::publish(const NewFile& file, StagedFile staged) {
   for (int attempt = 0; attempt < kNameAttempts; ++attempt) {
     std::string name = new_name(staged.store_path(), directory, kind, staged.size(), staged.crc32(),
                                 time, file.extension);
+    if (file.appender || staged.size() > FileSums::kBlockSizeMin) {
+      FileSums sums = staged.sums();
+      sums.note_change({0, sums.size()}, time);
+      save_sums(std::string_view(name).substr(4), path, staged.fd(), sums);
+    }
     const Status linked = link_under(path, staged.fd(), name.substr(4));
     if (linked.code() == Errc::exists) continue;
     CAIRN_RETURN_IF_ERROR(linked);
     set_mtime(staged.fd(), time);
+    note_written(staged.fd());
     return log_new(path, std::move(name), staged.size(), staged.crc32(), time, {});
   }
   return Error{Errc::busy, "no free name in " + path.root.string()};
@@ -242,11 +255,15 @@ Result<Change> Store::put_staged(const RemoteName& name, StagedFile staged, cons
   }
   set_mtime(staged.fd(), mtime);
   if (name.kind() == FileKind::slave) ::fsetxattr(staged.fd(), kXattr, &stamp, sizeof stamp, 0);
+  // What a name does not say of its content.
+  if (name.kind() != FileKind::normal || staged.size() > FileSums::kBlockSizeMin)
+    save_sums(true_name, path, staged.fd(), staged.sums());
   if (replace) {
     CAIRN_RETURN_IF_ERROR(replace_under(path, staged.fd(), true_name));
   } else {
     CAIRN_RETURN_IF_ERROR(link_under(path, staged.fd(), true_name));
   }
+  note_written(staged.fd());
   path.files.fetch_add(1, std::memory_order_relaxed);
 
   LogRecord record;
@@ -268,6 +285,8 @@ Result<Change> Store::link(const RemoteName& source, const std::string& extensio
   if (source.fields() && source.fields()->is_appender())
     return Error{Errc::invalid_argument, "a link to an appender file would grow with it"};
   CAIRN_TRY(opened, open_file(source));
+  // The link's name vouches for what is there now.
+  CAIRN_RETURN_IF_ERROR(verify(source, opened, 0, opened.size));
   CAIRN_TRY(crc, content_crc32(source, false));
   const auto time =
       origin.mtime != 0 ? origin.mtime : static_cast<std::uint32_t>(std::time(nullptr));

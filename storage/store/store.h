@@ -10,14 +10,17 @@
 #include "common/config/storage_config.h"
 #include "common/net/disk_pool.h"
 #include "storage/binlog/binlog.h"
+#include "storage/store/file_sums.h"
 #include "storage/store/hybrid_clock.h"
 #include "storage/store/path_health.h"
 #include "storage/store/space.h"
 #include "storage/store/tombstones.h"
+#include "storage/store/verdicts.h"
 
 #include <array>
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -51,6 +54,7 @@ struct OpenedFile {
   File file;
   std::uint64_t size = 0;
   std::uint32_t mtime = 0; // unix seconds; for a normal file the time in its name
+  CopyStamp stamp;         // of the moment it was opened
 };
 
 // A file that is being written and that no reader sees. Its memory is one descriptor; the content
@@ -63,17 +67,18 @@ public:
 
   // Appends. Errors: no_space, io_error.
   Status write(wire::View bytes);
-  std::uint64_t size() const { return size_; }
+  std::uint64_t size() const { return sums_.size(); }
   // CRC32 of all that was written.
-  std::uint32_t crc32() const { return crc32_; }
+  std::uint32_t crc32() const { return sums_.crc32(); }
+  // Block checksums of all that was written.
+  const FileSums& sums() const { return sums_; }
   std::uint8_t store_path() const { return store_path_; }
   int fd() const { return file_.get(); }
 
 private:
   std::uint8_t store_path_ = 0;
   File file_;
-  std::uint64_t size_ = 0;
-  std::uint32_t crc32_ = 0;
+  FileSums sums_;
 };
 
 // What an upload asks for.
@@ -175,6 +180,42 @@ public:
   // Stamp of the metadata, 0 when there never was any.
   std::uint64_t metadata_stamp(const RemoteName& name) const;
 
+  // --- checksums (G5)
+
+  // What is known of that part of an opened copy without reading it. Does not block.
+  Verdict verdict(const OpenedFile& opened, std::uint64_t offset, std::uint64_t length) const;
+  // Reads the blocks of [offset, offset + length) that are not known to be right and compares them
+  // with their checksums; a file that came without any gets them here. What is damaged is told to
+  // on_suspect(). Errors: corrupt, io_error.
+  Status verify(const RemoteName& name, const OpenedFile& opened, std::uint64_t offset,
+                std::uint64_t length);
+  // Reads all of it, whatever is known, past the page cache where the file system can. `paced` is
+  // called after each piece with its size, and may wait; it answers false to give up (unavailable).
+  // Errors: as verify().
+  Status scrub(const RemoteName& name, const std::function<bool(std::uint64_t)>& paced);
+  // The block checksums as they are kept. Errors: not_found (there are none), corrupt.
+  Result<FileSums> sums_of(const RemoteName& name) const;
+  // The copy that has the name now, whatever its condition; nullopt: none.
+  std::optional<CopyStamp> copy_of(const RemoteName& name) const;
+  // `suspect` is called, on any thread, each time a copy is found damaged or missing: with the name
+  // and what is wrong. It must only post. Before serving.
+  void on_suspect(std::function<void(const RemoteName&, const std::string&)> suspect) {
+    on_suspect_ = std::move(suspect);
+  }
+  void suspect(const RemoteName& name, const std::string& why) const {
+    if (on_suspect_) on_suspect_(name, why);
+  }
+  // Puts a verified copy from a peer in the place of one that is damaged or missing. The damaged
+  // one keeps a name in data/.quarantine/. `damaged`: the copy that was found so (nullopt: none
+  // was there); if another one is there by now nothing is done: seq 0. Errors: exists (the file was
+  // deleted), io_error, no_space.
+  Result<Change> replace_copy(const RemoteName& name, StagedFile staged,
+                              const std::optional<CopyStamp>& damaged, const Origin& origin);
+  // Removes quarantined copies older than `before` (unix seconds); answers how many are left.
+  std::uint64_t prune_quarantine(std::uint32_t before);
+  // Moves a file and its metadata to data/.returned/, where nobody serves it. Errors: io_error.
+  Status move_to_returned(const RemoteName& name);
+
   // --- changes
 
   // Appender files only (invalid_argument otherwise). Errors: not_found, no_space, io_error. A
@@ -239,9 +280,10 @@ private:
     std::atomic<std::uint64_t> directory_turn{0}; // new files so far, plus a random start
     Space space;
     std::atomic<std::uint64_t> files{0};
-    std::atomic<std::uint8_t> state{0}; // wire::PathState, as health has it
-    std::atomic<bool> dirty{true};      // written to since the last sync, or before the start
-    mutable std::mutex health_mutex;    // guards health
+    std::atomic<std::uint8_t> state{0};     // wire::PathState, as health has it
+    std::atomic<bool> dirty{true};          // written to since the last sync, or before the start
+    std::atomic<bool> has_side_sums{false}; // data/.sums/ is in use: no extended attributes there
+    mutable std::mutex health_mutex;        // guards health
     PathHealth health;
   };
   struct Directory {
@@ -278,6 +320,34 @@ private:
   Result<Change> log_new(Path& path, std::string name, std::uint64_t size, std::uint32_t crc32,
                          std::uint32_t time, std::optional<wire::View> content);
   Result<File> open_appender(const RemoteName& name) const;
+  Result<FileSums> load_sums(const RemoteName& name, int fd) const;
+  void save_sums(std::string_view true_name, Path& path, int fd, const FileSums& sums);
+  void drop_sums(Path& path, std::string_view true_name);
+  void note_written(int fd);
+  Status verify_constant(const RemoteName& name, const OpenedFile& opened, std::uint64_t offset,
+                         std::uint64_t length);
+  Status verify_block(const RemoteName& name, int fd, std::uint64_t& offset, bool anew = false);
+  bool may_be_cut(const FileSums& sums, const CopyStamp& copy, std::uint64_t from,
+                  std::uint64_t to) const;
+  Status take_as_it_is(const RemoteName& name, int fd, FileSums& sums, std::uint64_t size);
+  void note_unclean_stop(std::uint64_t since, std::uint64_t until);
+  void read_unclean_stop();
+  std::filesystem::path unclean_file() const;
+  Result<FileSums> settled_sums(const RemoteName& name, int fd, std::uint64_t size);
+  Status found_damaged(const RemoteName& name, const CopyStamp& copy, std::string why);
+  // A change of [from, to) of a file that then has `new_size` bytes, between these two, under the
+  // lock of the file. What stays of the blocks it touches is verified first. Errors: corrupt.
+  struct Mutation {
+    FileSums sums;
+    bool was_good = false; // the whole copy was known to be right
+    std::uint64_t from = 0;
+    std::uint64_t to = 0;
+    std::uint64_t new_size = 0;
+  };
+  Result<Mutation> begin_change(const RemoteName& name, int fd, std::uint64_t from,
+                                std::uint64_t to, std::uint64_t new_size);
+  // `appended`: the bytes, when they were appended and are in memory.
+  Status end_change(const RemoteName& name, int fd, Mutation change, wire::View appended);
   Result<Change> write_range(const RemoteName& name, std::optional<std::uint64_t> offset,
                              wire::View content, const StagedFile* staged);
   Result<bool> recover_file(Path& path, std::uint8_t index, const std::string& true_name);
@@ -292,6 +362,12 @@ private:
   std::atomic<std::uint32_t> node_id_{0};
   std::atomic<std::uint32_t> path_turn_{0};
   HybridClock clock_;
+  mutable Verdicts verdicts_;
+  // Of the last stop that was no clean one, unix seconds: from the last change that is known to be
+  // on the disk to the start after it. Constant while serving.
+  std::uint64_t unclean_since_ = 0;
+  std::uint64_t unclean_until_ = 0;
+  std::function<void(const RemoteName&, const std::string&)> on_suspect_; // constant while serving
   std::mutex sync_mutex_; // held while sync_files() runs
   // One lock per file would be millions; names are spread over these.
   mutable std::array<std::mutex, 256> locks_;

@@ -20,6 +20,8 @@ namespace {
 // Home of files without a name yet (O_TMPFILE) and of the name a replacing file has for a moment;
 // the nginx samples deny dot-directories.
 constexpr const char* kTemporary = ".tmp";
+// Copies of which a node remembers that they are good: about 150 bytes of memory each.
+constexpr std::size_t kVerdictsMax = 256 * 1024;
 
 // Two daemons on one store path would not see each other's changes. The lock ends with its
 // descriptor.
@@ -35,7 +37,8 @@ std::uint64_t to_bytes(unsigned long blocks, const struct statvfs& info) {
 
 } // namespace
 
-Store::Store(const config::StorageConfig& config) : config_(config) {}
+Store::Store(const config::StorageConfig& config)
+    : config_(config), verdicts_(config.verify_interval, kVerdictsMax) {}
 
 Store::~Store() {
   for (auto& path : paths_) {
@@ -91,6 +94,7 @@ Result<std::unique_ptr<Store>> Store::open(const config::StorageConfig& config) 
     // 00/00, others at a random directory.
     if (fs::exists(data / "00", error))
       path->directory_turn = random_u64() % 65536 * config.file_distribute_rotate_count;
+    path->has_side_sums = fs::exists(data / ".sums", error);
     const std::size_t index = store->paths_.size();
     path->pool = std::make_unique<DiskPool>("disk" + std::to_string(index), config.disk_threads);
     path->read_pool =
@@ -101,6 +105,7 @@ Result<std::unique_ptr<Store>> Store::open(const config::StorageConfig& config) 
   }
   CAIRN_TRY(tombstones, Tombstones::open(config.base_path / "data" / "tombstones",
                                          config.durability == config::Durability::durable));
+  store->read_unclean_stop();
   store->tombstones_ = std::move(tombstones);
   return store;
 }

@@ -139,6 +139,10 @@ Status Catalogue::open_part(Part& part, bool fresh) {
   return {};
 }
 
+void Catalogue::walk_again(std::size_t store_path) {
+  parts_[store_path].state = State{};
+}
+
 void Catalogue::start() {
   listener_ = binlog_.on_commit([this] {
     {

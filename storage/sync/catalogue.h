@@ -52,6 +52,8 @@ public:
                                                  Store& store, Binlog& binlog);
   ~Catalogue(); // stops
 
+  // Forgets what it knows of a store path, so that start() walks it. Before start().
+  void walk_again(std::size_t store_path);
   // Starts the thread that follows the log (and walks the store paths first, where needed).
   void start();
   void stop();

@@ -110,6 +110,12 @@ void ChangeSource::accepted() {
   reader_ = std::make_unique<BinlogReader>(binlog_, bring_up_end_.seq);
 }
 
+// What was listed but not yet sent is still to be done.
+BringUpProgress ChangeSource::progress() const {
+  const std::uint64_t waiting = wanted_.size() + (pieces_ ? 1 : 0);
+  return {progress_.done - std::min(progress_.done, waiting), progress_.total};
+}
+
 bool ChangeSource::lists(const RemoteName& name) const {
   const std::uint32_t source = group_.source_of ? group_.source_of(name) : 0;
   return lists_for(source, group_.own_id, peer_id_, group_.members);
@@ -420,6 +426,9 @@ void ChangeSource::emit_put(SentOp op, Outgoing& out) {
     return drop(op, out);
   }
   if (!opened) return fail(std::move(op), opened.code(), std::move(opened).error().detail, out);
+  // A damaged copy is not passed on; once it was replaced, the retry finds the new one.
+  if (auto good = store_.verify(*name, *opened, 0, opened->size); good.code() == Errc::corrupt)
+    return fail(std::move(op), good.code(), std::move(good).error().detail, out);
 
   Pieces pieces;
   pieces.head = head_of(op.change);
@@ -454,6 +463,9 @@ void ChangeSource::emit_range(SentOp op, Outgoing& out) {
   auto opened = store_.open_file(*name);
   if (opened.code() == Errc::not_found) return drop(op, out);
   if (!opened) return fail(std::move(op), opened.code(), std::move(opened).error().detail, out);
+  if (auto good = store_.verify(*name, *opened, op.change.offset, op.change.length);
+      good.code() == Errc::corrupt)
+    return fail(std::move(op), good.code(), std::move(good).error().detail, out);
   Pieces pieces;
   pieces.head = head_of(op.change);
   pieces.offset = op.change.offset;

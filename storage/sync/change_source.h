@@ -50,7 +50,7 @@ struct Outgoing {
   bool moved = false; // something was read or passed over: asking again may give more
 };
 
-// Progress of a bring-up: files compared so far, and about how many there are.
+// Progress of a bring-up: files that the peer has or was sent so far, and about how many there are.
 struct BringUpProgress {
   std::uint64_t done = 0;
   std::uint64_t total = 0;
@@ -77,7 +77,7 @@ public:
   void accepted();
   bool is_bringing_up() const { return step_ != Step::tail; }
 
-  BringUpProgress progress() const { return progress_; }
+  BringUpProgress progress() const;
   // When the first change after `position` was made (milliseconds), 0: there is none.
   UnixMs oldest_after(std::uint64_t seq) const;
 

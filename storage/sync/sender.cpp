@@ -106,6 +106,14 @@ void Sender::show() {
     shown_.retries = state_.retries();
     shown_.dead_letters = state_.dead_letters();
     shown_.progress = source_progress_;
+    shown_.bring_up_left_s = 0;
+    if (state_.phase() == wire::SyncPhase::bring_up && source_progress_.done > 0 &&
+        source_progress_.total > source_progress_.done) {
+      const double spent = std::chrono::duration<double>(Clock::now() - bring_up_began_).count();
+      const auto rest = static_cast<double>(source_progress_.total - source_progress_.done);
+      shown_.bring_up_left_s = static_cast<std::uint32_t>(
+          std::min(1e9, 1 + spent * rest / static_cast<double>(source_progress_.done)));
+    }
     shown_.keep_after.reset();
     if (state_.phase() == wire::SyncPhase::bring_up)
       shown_.keep_after = done_position_.seq;
@@ -135,6 +143,7 @@ wire::PeerSync Sender::report() const {
     report.lag_ms = behind(unix_ms(), shown.oldest_missing);
   report.bring_up_done = shown.progress.done;
   report.bring_up_total = shown.progress.total;
+  report.bring_up_left_s = shown.bring_up_left_s;
   return report;
 }
 
@@ -248,6 +257,7 @@ Task<Status> Sender::introduce(FrameClient& client) {
   auto start = [this, group] { return source_.start_bring_up(group, peer_.id); };
   CAIRN_CO_TRY(end, co_await pool_.run(std::move(start)));
   done_position_ = end;
+  bring_up_began_ = Clock::now();
   log().info("peer is brought up peer={} position={} known={}", peer_.id, reply.applied_seq,
              reply.known);
   show();

@@ -78,6 +78,7 @@ private:
     std::size_t retries = 0;
     std::size_t dead_letters = 0;
     BringUpProgress progress;
+    std::uint32_t bring_up_left_s = 0;
     std::optional<std::uint64_t> keep_after;
     bool ended = false;
   };
@@ -119,6 +120,7 @@ private:
   Errc last_failure_ = Errc::ok; // so that a peer that stays away is logged once
   UnixMs backlog_since_ = 0;     // of the first change a disconnected peer lacks
   BringUpProgress source_progress_;
+  std::chrono::steady_clock::time_point bring_up_began_{};
 
   mutable std::mutex shown_mutex_; // guards shown_
   mutable std::condition_variable ended_;

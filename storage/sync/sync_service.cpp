@@ -91,10 +91,33 @@ Status SyncService::make_log_id() {
   return write_small_file(file, wire::as_view(log_id_));
 }
 
+Status SyncService::begin_anew(const std::vector<std::uint8_t>& store_paths) {
+  for (const std::uint8_t index : store_paths) catalogue_->walk_again(index);
+  return receiver_->forget_positions();
+}
+
+std::uint64_t SyncService::acked_by_any() const {
+  std::uint64_t acked = 0;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory_, error)) {
+    if (entry.path().extension() != ".cursor") continue;
+    const auto bytes = read_small_file(entry.path());
+    if (!bytes) continue;
+    const auto cursor = wire::decode_lenient<Cursor>(*bytes);
+    if (cursor && cursor->log_id == log_id_) acked = std::max(acked, cursor->position.seq);
+  }
+  return acked;
+}
+
+void SyncService::start_catalogue() {
+  if (std::exchange(catalogue_started_, true)) return;
+  catalogue_->start();
+}
+
 Status SyncService::start() {
   CAIRN_ASSERT(!started_);
   started_ = true;
-  catalogue_->start();
+  start_catalogue();
   {
     const std::lock_guard lock(waker_->mutex);
     waker_->service = this;
@@ -115,7 +138,10 @@ Status SyncService::start() {
 }
 
 void SyncService::stop() {
-  if (!started_) return;
+  if (!started_) {
+    if (std::exchange(catalogue_started_, false)) catalogue_->stop();
+    return;
+  }
   started_ = false;
   stopping_ = true;
   binlog_.forget(listener_);

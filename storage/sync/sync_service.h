@@ -36,6 +36,11 @@ public:
                                                    Credentials credentials);
   ~SyncService(); // stops
 
+  // These store paths are not what they were: they are walked again, and every peer brings this
+  // node up anew. Before start(). Blocks. Errors: io_error.
+  Status begin_anew(const std::vector<std::uint8_t>& store_paths);
+  // Starts the catalogue alone; start() does it otherwise.
+  void start_catalogue();
   // Starts the catalogue and, once the trackers' view says who they are, the senders.
   Status start();
   // Ends all streams and saves the positions. Idempotent; not on one of its own threads.
@@ -53,10 +58,19 @@ public:
   // unavailable (the catalogue is being made), io_error.
   Task<Result<wire::ListFilesReply>> list_files(wire::ListFiles request);
 
+  // Runs `work` (which answers a Result) on a thread for long looks at the catalogue.
+  template <class F>
+  auto run_in_background(F work) {
+    return background_.run(std::move(work));
+  }
+
   // --- any thread
   std::uint64_t file_count() const { return catalogue_->count(); }
   std::vector<wire::PeerSync> peers_report() const;
   std::vector<wire::SourceSync> sources_report() const { return receiver_->sources(); }
+  // Position in this node's log that some peer has acknowledged; what comes later nobody has for
+  // sure. From the cursor files, before start(). Blocks.
+  std::uint64_t acked_by_any() const;
   // Position up to which no member needs the log any more.
   std::uint64_t min_acked() const;
   // Families beside those that the node reports from peers_report(): changes that do not get
@@ -98,6 +112,7 @@ private:
   std::shared_ptr<Waker> waker_ = std::make_shared<Waker>();
   int listener_ = 0;
   bool started_ = false;
+  bool catalogue_started_ = false;
   std::atomic<bool> stopping_{false};
   std::shared_ptr<asio::steady_timer> tick_timer_; // of the I/O thread
 

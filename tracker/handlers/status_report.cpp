@@ -65,6 +65,8 @@ json node_json(const Node& node, const config::ReservedSpace& reserve) {
           {"last_heartbeat", node.last_heartbeat},
           {"files", node.report.file_count},
           {"end_seq", node.report.end_seq},
+          {"damaged_copies", node.report.damaged_copies},
+          {"lost_copies", node.report.lost_copies},
           {"total_bytes", node.total_bytes()},
           {"free_bytes", node.free_bytes()},
           {"store_paths", std::move(paths)}};
@@ -81,7 +83,8 @@ json sync_json(const Node& node, const wire::PeerSync& sync) {
           {"lag_bytes", sync.backlog_bytes},
           {"lag_seconds", static_cast<double>(sync.lag_ms) / 1000.0},
           {"bring_up_done", sync.bring_up_done},
-          {"bring_up_total", sync.bring_up_total}};
+          {"bring_up_total", sync.bring_up_total},
+          {"bring_up_left_seconds", sync.bring_up_left_s}};
 }
 
 } // namespace
@@ -152,6 +155,14 @@ std::vector<Alarm> alarms(Tracker& tracker) {
       else if (!path_has_room(path, node.report.paths.size(), reserve))
         raise("warning", "path_full", node, which + " is full");
     }
+    if (node.report.lost_copies > 0)
+      raise("error", "copies_lost", node,
+            "has " + std::to_string(node.report.lost_copies) +
+                " damaged or missing copies that no member can replace");
+    else if (node.report.damaged_copies > 0)
+      raise("warning", "copies_damaged", node,
+            "has " + std::to_string(node.report.damaged_copies) +
+                " damaged or missing copies that are not replaced yet");
     for (const auto& sync : node.report.peers) {
       const Node* peer = tracker.cluster().find(sync.peer_id);
       if (peer == nullptr || peer->fact.deleted || !peer->connected) continue;

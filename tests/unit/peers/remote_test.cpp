@@ -186,7 +186,7 @@ TEST_F(RemoteTest, UnreachableSourceMeansTimeoutNotAbsence) {
 
 TEST_F(RemoteTest, PeerThatFailsIsNoAbsenceEither) {
   source_.refuse(Errc::corrupt);
-  EXPECT_EQ(read(name_from(kSource)).code(), Errc::timeout);
+  EXPECT_EQ(read(name_from(kSource)).code(), Errc::io_error);
   source_.refuse(Errc::denied);
   EXPECT_EQ(read(name_from(kSource)).code(), Errc::timeout);
 }
