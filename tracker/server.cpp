@@ -13,6 +13,7 @@
 #include "tracker/http/http.h"
 #include "tracker/log/embedded_log.h"
 #include "tracker/log/meta_store.h"
+#include "tracker/rules/rules_table.h"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -47,6 +48,7 @@ public:
         uuid_(std::move(uuid)),
         secret_(std::move(secret)),
         disk_("tracker-meta", 1),
+        read_disk_("tracker-read", 2),
         io_(1),
         frames_(
             io_, frame_gauge_, config_.max_connections,
@@ -76,6 +78,7 @@ public:
     tracker_.emplace(io_.at(0).get_executor(), config_, uuid_, log_ ? &*log_ : nullptr,
                      std::move(facts), frame_gauge_, secret_);
     tracker_->set_audit(audit_.get());
+    if (rules_) tracker_->set_rules(&*rules_);
     io_.start();
     Status started = on_loop(begin());
     if (started) {
@@ -104,6 +107,8 @@ private:
         "C", [&](std::string_view key, std::string_view value) { return facts.load(key, value); });
     CAIRN_RETURN_IF_ERROR(loaded);
     log_.emplace(disk_);
+    rules_.emplace(*log_, *store_, read_disk_);
+    CAIRN_RETURN_IF_ERROR(rules_->open());
     return facts;
   }
 
@@ -230,9 +235,11 @@ private:
   std::size_t running_ = 0;    // sessions and watch(), on the loop
   std::set<Connection*> open_; // on the loop
   std::unique_ptr<MetaStore> store_;
-  DiskPool disk_; // its thread ends before the store goes
+  DiskPool disk_;      // its thread ends before the store goes
+  DiskPool read_disk_; // reads that must not wait for a synced write
   IoPool io_;
   std::optional<EmbeddedLog> log_;
+  std::optional<RulesTable> rules_;
   std::optional<Tracker> tracker_;
   Listener frames_;
   std::vector<std::unique_ptr<Listener>> more_frames_; // as config_.listeners
