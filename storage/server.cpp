@@ -7,7 +7,9 @@
 #include "storage/handlers/context.h"
 #include "storage/handlers/http_files.h"
 #include "storage/handlers/http_upload.h"
+#include "storage/handlers/keep_pulled.h"
 #include "storage/http/file_service.h"
+#include "storage/rules/rules_resolver.h"
 #include "storage/status.h"
 #include "storage/sync/sync_service.h"
 #include "storage/tracker_link/tracker_link.h"
@@ -84,6 +86,8 @@ struct StorageServer::Parts {
     return config.base_path / "data" / "access_keys";
   }
   Task<void> watch_disks();
+  // The URL rules in front of the file IDs.
+  void make_rules();
 
   config::StorageConfig config;
   DataLock lock;
@@ -103,6 +107,10 @@ struct StorageServer::Parts {
   std::unique_ptr<StoreFiles> files;
   std::unique_ptr<NodeStatus> status;
   std::unique_ptr<HttpGuard> guard;
+  std::unique_ptr<LiveRules> rules;
+  std::unique_ptr<StoreKeeper> keeper;
+  std::unique_ptr<Origins> origins;
+  std::unique_ptr<Shadow> shadow;
   std::unique_ptr<FileService> http;
   HttpHandler http_handler;
   HttpOptions http_options;
@@ -183,6 +191,31 @@ Task<void> StorageServer::Parts::watch_disks() {
   }
 }
 
+void StorageServer::Parts::make_rules() {
+  wire::Hello hello;
+  hello.role = wire::Role::storage;
+  hello.uuid = uuid;
+  hello.group = config.group_name;
+  asio::io_context& loop = background.at(0);
+  rules = std::make_unique<LiveRules>(loop, config, std::move(hello), secret);
+  keeper = std::make_unique<StoreKeeper>(*context);
+  origins = std::make_unique<Origins>(loop, *rules, *keeper);
+  shadow = std::make_unique<Shadow>(loop);
+  http->add_before_ids(std::make_unique<RulesResolver>(RulesParts{
+      .config = config,
+      .types = http->types(),
+      .files = *files,
+      .peers = *peers,
+      .live = *rules,
+      .origins = *origins,
+      .shadow = *shadow,
+      .without_rules =
+          [this](ResolvedUrl url) { return http->answer_without_rules(std::move(url)); },
+      .exports = [this](ResolvedUrl url) { return http->answer_exports(std::move(url)); },
+  }));
+  rules->load_copy();
+}
+
 StorageServer::StorageServer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 StorageServer::~StorageServer() {
@@ -244,6 +277,7 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
       .gate = {*p.secret, p.keys},
       .audit = *p.audit,
       .status_json = [&p] { return p.status->json(); },
+      .rules_json = [&p] { return rules_status(*p.rules, *p.origins, *p.shadow); },
   });
   p.files = std::make_unique<StoreFiles>(*p.context);
   p.status = std::make_unique<NodeStatus>(*p.context, p.frame_gauge, p.http_gauge);
@@ -252,6 +286,7 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   admin.metrics = [&p](MetricsText& out) -> Task<void> {
     p.status->metrics(out);
     p.http->metrics().write(out);
+    write_rules_metrics(*p.rules, *p.origins, *p.shadow, out);
     co_return;
   };
   admin.status = [&p]() -> Task<std::string> { co_return p.status->json(); };
@@ -260,6 +295,7 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   p.guard = std::make_unique<HttpGuard>(p.config, p.keys);
   p.http->set_guard(*p.guard);
   p.http->add_before_ids(std::make_unique<HttpChanges>(*p.context, *p.guard));
+  p.make_rules();
   p.http_handler = p.http->handler();
   p.http_options = p.http->options(&p.store->pool(0));
   p.session_options.io_timeout = p.config.network_timeout;
@@ -301,6 +337,7 @@ Status StorageServer::start() {
     asio::post(p.io.at(i), [remote = p.remotes.back().get()] { remote_of_this_thread = remote; });
   }
   spawn(p.background.at(0).get_executor(), p.watch_disks(), "storage.disks");
+  p.rules->start();
   p.io.start();
   p.background.start();
   p.frame_listener.start();
@@ -346,8 +383,10 @@ void StorageServer::stop() {
     std::this_thread::sleep_for(kDrainPoll);
   p.sync->stop();
   p.link->stop();
+  p.rules->stop();
   p.io.stop();
   p.background.stop();
+  p.rules->close();
   if (auto committed = p.binlog->commit_blocking(p.binlog->end_seq()); !committed)
     spdlog::error("stopping: {}", committed.error().text());
   else if (auto marked = durable_write_file(clean_stop_mark(p.config), "clean\n"); !marked)

@@ -92,6 +92,8 @@ struct Context {
   auth::AuditLog& audit;
   // What `admin` verbs answer (JSON), see status.cpp.
   std::function<std::string()> status_json;
+  // What the admin verb "rules.status" answers (JSON).
+  std::function<std::string()> rules_json;
 
   Counters counters{};
   BodyBudget bodies{64 << 20};
