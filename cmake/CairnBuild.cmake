@@ -49,6 +49,7 @@ find_package(GTest REQUIRED)
 find_package(ZLIB REQUIRED)
 find_library(DEFLATE_LIBRARY deflate REQUIRED)
 find_library(XXHASH_LIBRARY xxhash REQUIRED)
+find_library(RE2_LIBRARY re2 REQUIRED)
 
 # What every Cairn target is compiled with; the third-party headers are SYSTEM (imported targets).
 add_library(cairn_options INTERFACE)

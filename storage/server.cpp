@@ -9,7 +9,9 @@
 #include "storage/handlers/http_exports.h"
 #include "storage/handlers/http_files.h"
 #include "storage/handlers/http_upload.h"
+#include "storage/handlers/keep_pulled.h"
 #include "storage/http/file_service.h"
+#include "storage/rules/rules_resolver.h"
 #include "storage/scrub/integrity.h"
 #include "storage/status.h"
 #include "storage/store/path_marks.h"
@@ -94,6 +96,8 @@ struct StorageServer::Parts {
   Task<void> note_presence();
   bool was_away_too_long() const;
   Status begin_serving();
+  // The URL rules in front of the file IDs.
+  void make_rules();
 
   config::StorageConfig config;
   DataLock lock;
@@ -114,6 +118,10 @@ struct StorageServer::Parts {
   std::unique_ptr<StoreFiles> files;
   std::unique_ptr<NodeStatus> status;
   std::unique_ptr<HttpGuard> guard;
+  std::unique_ptr<LiveRules> rules;
+  std::unique_ptr<StoreKeeper> keeper;
+  std::unique_ptr<Origins> origins;
+  std::unique_ptr<Shadow> shadow;
   std::unique_ptr<FileService> http;
   HttpHandler http_handler;
   HttpOptions http_options;
@@ -248,6 +256,31 @@ Task<void> StorageServer::Parts::note_presence() {
   }
 }
 
+void StorageServer::Parts::make_rules() {
+  wire::Hello hello;
+  hello.role = wire::Role::storage;
+  hello.uuid = uuid;
+  hello.group = config.group_name;
+  asio::io_context& loop = background.at(0);
+  rules = std::make_unique<LiveRules>(loop, config, std::move(hello), secret);
+  keeper = std::make_unique<StoreKeeper>(*context);
+  origins = std::make_unique<Origins>(loop, *rules, *keeper);
+  shadow = std::make_unique<Shadow>(loop);
+  http->add_before_ids(std::make_unique<RulesResolver>(RulesParts{
+      .config = config,
+      .types = http->types(),
+      .files = *files,
+      .peers = *peers,
+      .live = *rules,
+      .origins = *origins,
+      .shadow = *shadow,
+      .without_rules =
+          [this](ResolvedUrl url) { return http->answer_without_rules(std::move(url)); },
+      .exports = [this](ResolvedUrl url) { return http->answer_exports(std::move(url)); },
+  }));
+  rules->load_copy();
+}
+
 StorageServer::StorageServer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 StorageServer::~StorageServer() {
@@ -329,6 +362,7 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
             p.integrity->repairer().submit(name, Repairer::Cause::seen_elsewhere, "");
           },
       .repair = [&p](RemoteName name) { return p.integrity->repair(std::move(name)); },
+      .rules_json = [&p] { return rules_status(*p.rules, *p.origins, *p.shadow); },
   });
   p.files = std::make_unique<StoreFiles>(*p.context);
   p.status = std::make_unique<NodeStatus>(*p.context, *p.integrity, p.frame_gauge, p.http_gauge);
@@ -337,6 +371,7 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   admin.metrics = [&p](MetricsText& out) -> Task<void> {
     p.status->metrics(out);
     p.http->metrics().write(out);
+    write_rules_metrics(*p.rules, *p.origins, *p.shadow, out);
     co_return;
   };
   admin.status = [&p]() -> Task<std::string> { co_return p.status->json(); };
@@ -346,6 +381,7 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   p.http->set_guard(*p.guard);
   p.http->add_before_ids(std::make_unique<HttpChanges>(*p.context, *p.guard));
   p.http->add_after_ids(std::make_unique<ExportResolver>(*p.context, *p.files, p.http->types()));
+  p.make_rules();
   p.http_handler = p.http->handler();
   p.http_options = p.http->options(&p.store->read_pool(0));
   p.http_options.stopping = &p.closing;
@@ -390,6 +426,7 @@ Status StorageServer::start() {
   }
   spawn(p.background.at(0).get_executor(), p.watch_disks(), "storage.disks");
   spawn(p.background.at(0).get_executor(), p.note_presence(), "storage.presence");
+  p.rules->start();
   p.io.start();
   p.background.start();
   if (p.was_away_too_long()) {
@@ -457,8 +494,10 @@ void StorageServer::stop() {
   p.sync->stop();
   p.link->stop();
   p.front.stop();
+  p.rules->stop();
   p.io.stop();
   p.background.stop();
+  p.rules->close();
   if (auto committed = p.binlog->commit_blocking(p.binlog->end_seq()); !committed)
     spdlog::error("stopping: {}", committed.error().text());
   else if (auto marked = durable_write_file(clean_stop_mark(p.config), "clean\n"); !marked)

@@ -2,6 +2,7 @@
 #include "tools/command_line.h"
 
 #include "common/base/text.h"
+#include "tools/rules_verbs.h"
 #include "tools/tree_verbs.h"
 
 #include <CLI/CLI.hpp>
@@ -292,6 +293,98 @@ void add_cluster(Builder& builder) {
   }
 }
 
+void add_rules(Builder& builder) {
+  auto* rules = builder.family("rules", "URL rules: old URLs as tested data");
+  std::shared_ptr<RulesCheckArgs> check;
+  auto* sub = builder.verb("check", "Check rules files and run the tests in them; 8 if they fail",
+                           &run_rules_check, check, rules);
+  sub->add_option("FILE", check->files)->required();
+
+  std::shared_ptr<RulesExplainArgs> explain;
+  sub = builder.verb("explain", "Say what a URL means: rule, object, place, headers",
+                     &run_rules_explain, explain, rules);
+  sub->add_option("URL", explain->urls, "- reads one a line from standard input")->required();
+  sub->add_option("--file", explain->files, "ask these rules; default: those in force")
+      ->allow_extra_args(false);
+  sub->add_option("-H,--header", explain->headers, "'Name: value' of the request")
+      ->allow_extra_args(false);
+
+  std::shared_ptr<RulesReplayArgs> replay;
+  sub = builder.verb("replay", "Decide every line of an access log; 8 if old answers are lost",
+                     &run_rules_replay, replay, rules);
+  sub->add_option("ACCESS_LOG", replay->log, "- is standard input")->required();
+  sub->add_option("--file", replay->files, "ask these rules; default: those in force")
+      ->allow_extra_args(false);
+  sub->add_option("--host", replay->host, "host of lines that have none");
+  sub->add_option("--server", replay->server,
+                  "HOST:PORT asked for every line (HEAD), compared with the log");
+  sub->add_option("--old", replay->old, "HOST:PORT of the old server, both asked by GET");
+  sub->add_option("--limit", replay->limit, "lines");
+
+  std::shared_ptr<RulesSuggestArgs> suggest;
+  sub = builder.verb("suggest", "Propose rules from the URLs of an access log", &run_rules_suggest,
+                     suggest, rules);
+  sub->add_option("ACCESS_LOG", suggest->log, "- is standard input")->required();
+
+  std::shared_ptr<RulesImportArgs> import;
+  sub = builder.verb("import", "Convert a configuration; 2 when not all could be converted",
+                     &run_rules_import, import, rules);
+  sub->add_option("FROM", import->from, "nginx or haproxy")
+      ->required()
+      ->check(CLI::IsMember({"nginx", "haproxy"}));
+  sub->add_option("FILE", import->file)->required();
+
+  std::shared_ptr<RulesLoadArgs> load;
+  sub = builder.verb("load", "Replace the rules of the cluster; refused as a whole if they fail",
+                     &run_rules_load, load, rules);
+  sub->add_option("FILE", load->files);
+  sub->add_flag("--none", load->none, "remove all rules");
+  sub->add_option("--expect", load->expected, "only if this version is in force");
+
+  std::shared_ptr<RulesShowArgs> show;
+  sub = builder.verb("show", "Print the rules in force", &run_rules_show, show, rules);
+  sub->add_option("--version", show->version, "an earlier version (the last ten are kept)");
+
+  std::shared_ptr<RulesTopArgs> top;
+  builder.verb("top", "Live counters of every rule and origin", &run_rules_top, top, rules);
+  std::shared_ptr<RulesShadowArgs> shadow;
+  builder.verb("shadow", "Differences from the old server; 8 if there are some", &run_rules_shadow,
+               shadow, rules);
+}
+
+void add_aliases(Builder& builder) {
+  auto* alias = builder.family("alias", "Exact old names of files");
+  const auto add = [&](const std::string& name, const std::string& help, AliasAction action) {
+    std::shared_ptr<AliasArgs> args;
+    auto* verb = builder.verb(name, help, &run_alias, args, alias);
+    args->action = action;
+    verb->add_option("--host", args->host, "of this host only; default: any");
+    return std::pair(verb, args);
+  };
+  {
+    auto [verb, args] = add("put", "Let a name mean a file", AliasAction::put);
+    verb->add_option("PATH", args->path)->required();
+    verb->add_option("TARGET", args->target, "file ID, id:…, or path:/EXPORT/…")->required();
+  }
+  {
+    auto [verb, args] = add("get", "What names mean", AliasAction::get);
+    verb->add_option("PATH", args->paths)->required();
+  }
+  {
+    auto [verb, args] = add("ls", "List names", AliasAction::list);
+    verb->add_option("PREFIX", args->path, "of the paths");
+    verb->add_option("--limit", args->limit, "lines");
+  }
+  {
+    auto [verb, args] = add("rm", "Forget names", AliasAction::remove);
+    verb->add_option("PATH", args->paths)->required();
+  }
+  {
+    auto [verb, args] = add("load", "Store many: lines of PATH, a tab, TARGET", AliasAction::load);
+    verb->add_option("FILE", args->file, "- is standard input")->required();
+  }
+}
+
 void add_security(Builder& builder) {
   std::shared_ptr<InitArgs> init;
   auto* sub = builder.verb("init", "Make the cluster's secret, or take a step of replacing it",
@@ -449,6 +542,8 @@ CommandLine parse_command_line(int argc, const char* const* argv,
   add_exports(builder);
   add_tree(builder);
   add_cluster(builder);
+  add_rules(builder);
+  add_aliases(builder);
   add_security(builder);
   add_bench(builder);
   add_local(builder);

@@ -16,6 +16,7 @@
 #include "tracker/http/http.h"
 #include "tracker/log/embedded_log.h"
 #include "tracker/log/meta_store.h"
+#include "tracker/rules/rules_table.h"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -54,6 +55,7 @@ public:
         disk_("tracker-meta", 1),
         readers_("tracker-ns", kNamespaceThreads),
         memory_(config_.max_request_memory),
+        read_disk_("tracker-read", 2),
         io_(1),
         front_(1),
         frames_(io_, frame_gauge_, frame_options(config_.fastdfs_clients)),
@@ -87,6 +89,7 @@ public:
                          secret_, policy);
       tracker_->set_namespace(&*namespace_);
     }
+    if (rules_) tracker_->set_rules(&*rules_);
     io_.start();
     front_.start();
     Status started = on_loop(begin());
@@ -113,6 +116,8 @@ private:
         "C", [&](std::string_view key, std::string_view value) { return facts.load(key, value); });
     CAIRN_RETURN_IF_ERROR(loaded);
     log_.emplace(disk_);
+    rules_.emplace(*log_, *store_, read_disk_);
+    CAIRN_RETURN_IF_ERROR(rules_->open());
     return facts;
   }
 
@@ -266,10 +271,13 @@ private:
   DiskPool disk_; // its thread ends before the store goes
   DiskPool readers_;
   MemoryBudget memory_; // of request bodies
+  DiskPool disk_;       // its thread ends before the store goes
+  DiskPool read_disk_;  // reads that must not wait for a synced write
   IoPool io_;
   IoPool front_; // accepts, refuses, and answers /healthz when all else is busy
   std::optional<EmbeddedLog> log_;
   std::optional<MetaViews> views_;
+  std::optional<RulesTable> rules_;
   std::optional<Tracker> tracker_;
   std::optional<NamespaceService> namespace_; // uses the tracker's cluster state
   Listener frames_;

@@ -120,7 +120,7 @@ ClientPool::ClientPool(std::optional<wire::Hello> hello, Credentials credentials
       connect_timeout_(connect_timeout) {}
 
 ClientPool::Lease::~Lease() {
-  if (!client_ || !client_->is_usable()) return;
+  if (!client_ || !client_->is_usable() || pool_->closed_) return;
   auto& idle = pool_->idle_[endpoint_];
   if (idle.size() >= kIdlePerEndpointMax) return;
   client_->connection().clear_deadline();

@@ -109,6 +109,11 @@ public:
                                  std::uint64_t reply_max = kReplyMax, std::uint8_t flags = 0);
   // Closes the idle connections.
   void clear() { idle_.clear(); }
+  // The same, and leases give nothing back any more: before the io_context goes.
+  void close() {
+    closed_ = true;
+    idle_.clear();
+  }
 
 private:
   struct Idle {
@@ -120,6 +125,7 @@ private:
   Credentials credentials_;
   std::chrono::milliseconds connect_timeout_;
   std::map<Endpoint, std::vector<Idle>> idle_;
+  bool closed_ = false;
 };
 
 } // namespace cairn

@@ -83,6 +83,8 @@ struct Context {
   // Compares this node's copy with those of the others and repairs it. Any I/O thread. May be
   // empty.
   std::function<Task<Result<wire::RepairReply>>(RemoteName)> repair;
+  // What the admin verb "rules.status" answers (JSON).
+  std::function<std::string()> rules_json;
 
   Counters counters{};
   MemoryBudget memory{config.max_request_memory};

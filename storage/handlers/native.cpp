@@ -47,6 +47,7 @@ Task<Result<Reply>> admin(Context& context, Session&, Body& body) {
   const auto request = nlohmann::json::parse(wire::as_text(all), nullptr, false);
   if (!request.is_object() || !request.contains("verb") || !request["verb"].is_string())
     co_return Error{Errc::invalid_argument, "an admin request is a JSON object with a verb"};
+  if (request["verb"] == "rules.status") co_return Reply(wire::to_bytes(context.rules_json()));
   if (request["verb"] != "status") co_return Error{Errc::unsupported, "unknown verb"};
   co_return Reply(wire::to_bytes(context.status_json()));
 }

@@ -86,17 +86,6 @@ void set_body(HttpReply& reply, const OpenFile& file, std::vector<Piece> pieces)
   }
 }
 
-void add_file_headers(HttpReply& reply, const FileReplyContext& context) {
-  reply.headers.emplace_back("X-Content-Type-Options", "nosniff");
-  if (!context.active_content && is_active(context.content_type))
-    reply.headers.emplace_back("Content-Security-Policy",
-                               "sandbox; default-src 'none'; style-src 'unsafe-inline'; "
-                               "img-src 'self' data:; font-src data:; media-src 'self' data:");
-  if (!context.disposition_name.empty())
-    reply.headers.emplace_back("Content-Disposition",
-                               content_disposition(context.disposition_name));
-}
-
 void set_multipart(HttpReply& reply, const OpenFile& file, const std::vector<ByteRange>& ranges,
                    std::string_view content_type) {
   // 128 random bits: that they occur in a file is not worth reading it for.
@@ -145,11 +134,23 @@ Validators validators_of(const RemoteName& name, const OpenFile& file, std::int6
   return validators;
 }
 
+void add_file_headers(HttpReply& reply, const FileReplyContext& context) {
+  reply.headers.emplace_back("X-Content-Type-Options", "nosniff");
+  if (!context.active_content && is_active(context.content_type))
+    reply.headers.emplace_back("Content-Security-Policy",
+                               "sandbox; default-src 'none'; style-src 'unsafe-inline'; "
+                               "img-src 'self' data:; font-src data:; media-src 'self' data:");
+  if (!context.disposition_name.empty())
+    reply.headers.emplace_back("Content-Disposition",
+                               content_disposition(context.disposition_name));
+}
+
 HttpReply file_reply(const HttpRequest& request, const RemoteName& name, const OpenFile& file,
                      const FileReplyContext& context) {
   HttpReply reply;
   reply.headers.reserve(12);
-  const Validators validators = validators_of(name, file, context.now);
+  Validators validators = validators_of(name, file, context.now);
+  if (context.last_modified) validators.last_modified = *context.last_modified;
   reply.headers.emplace_back("ETag", validators.etag);
   reply.headers.emplace_back("Last-Modified", format_http_date(*validators.last_modified));
   if (!context.cache_control.empty())

@@ -8,6 +8,7 @@
 #include "storage/http/file_source.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,8 +27,14 @@ struct FileReplyContext {
   std::string_view cache_control;
   std::string_view disposition_name; // empty: shown in the browser, else saved under this name
   std::int64_t now = 0;              // unix seconds
-  bool active_content = false;       // types that browsers run may do so in the site's origin
+  // Unix seconds to show as Last-Modified: that of a file that came from elsewhere.
+  std::optional<std::int64_t> last_modified = std::nullopt;
+  bool active_content = false; // types that browsers run may do so in the site's origin
 };
+
+// The headers that keep a file from being taken for something else: nosniff, the policy for types
+// that browsers run, and the name to save it under.
+void add_file_headers(HttpReply& reply, const FileReplyContext& context);
 
 // The answer to a GET or HEAD of an existing file: 200, 206 (one range, or multipart/byteranges),
 // 304, 412 or 416. Types that browsers run get a Content-Security-Policy that keeps them out of the

@@ -222,6 +222,20 @@ HttpOptions FileService::options(DiskPool* disk) {
   return options;
 }
 
+Task<HttpReply> FileService::answer_from(std::size_t first, ResolvedUrl url) {
+  for (std::size_t i = first; i < resolvers_.size(); ++i)
+    if (resolvers_[i]->claims(url)) return resolvers_[i]->answer(std::move(url));
+  return ready(plain_reply(404, "no such file"));
+}
+
+Task<HttpReply> FileService::answer_without_rules(ResolvedUrl url) {
+  return answer_from(ids_, std::move(url));
+}
+
+Task<HttpReply> FileService::answer_exports(ResolvedUrl url) {
+  return answer_from(ids_ + 1, std::move(url));
+}
+
 // Not a coroutine: the common request costs the frame of its resolver and no more. Coroutines start
 // when they are awaited, after this has returned: so the resolver is given the URL itself.
 Task<HttpReply> FileService::answer(const HttpRequest& request) {

@@ -53,6 +53,12 @@ public:
   void add_before_ids(std::unique_ptr<Resolver> resolver);
   void add_after_ids(std::unique_ptr<Resolver> resolver);
 
+  // The answers that URL rules hand on: to what rules leave alone (file IDs, then what is behind
+  // them), and to the path of an export.
+  Task<HttpReply> answer_without_rules(ResolvedUrl url);
+  Task<HttpReply> answer_exports(ResolvedUrl url);
+
+  const MimeTypes& types() const { return types_; }
   // Asked before every request but those of the administrative pages. Before serving starts; it
   // outlives the service.
   void set_guard(HttpGuard& guard) { guard_ = &guard; }
@@ -70,6 +76,8 @@ public:
 private:
   explicit FileService(const config::StorageConfig& config);
   Task<HttpReply> answer(const HttpRequest& request);
+  // Asks the resolvers from the one at `first` on, for a read that has been admitted.
+  Task<HttpReply> answer_from(std::size_t first, ResolvedUrl url);
   // An answer whose headers or bytes the guard wants to see.
   Task<HttpReply> watched(Resolver& resolver, ResolvedUrl url, Grant grant);
 

@@ -311,7 +311,8 @@ def http_get(addr, port, target, headers=None, method="GET", body=None):
     """One HTTP request on a connection of its own."""
     connection = http.client.HTTPConnection(addr, port, timeout=20)
     try:
-        connection.putrequest(method, target, skip_accept_encoding=True)
+        own_host = any(key.lower() == "host" for key in headers or {})
+        connection.putrequest(method, target, skip_host=own_host, skip_accept_encoding=True)
         for key, value in (headers or {}).items():
             connection.putheader(key, value)
         if body is not None:

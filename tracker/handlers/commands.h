@@ -24,6 +24,14 @@ Task<Result<Reply>> ask_namespace(Tracker& tracker, Session& session, Body& body
 // native 161: JSON to JSON; what a verb refuses is told in the JSON, with status 0.
 Task<Result<Reply>> admin(Tracker& tracker, Session& session, Body& body);
 
+// native 200 to 204 (common/wire/rules.h), answered by the RulesTable of the metadata holder.
+// Errors: those of the table; unavailable (the holder cannot be asked).
+Task<Result<Reply>> get_rules(Tracker& tracker, Session& session, Body& body);
+Task<Result<Reply>> put_rules(Tracker& tracker, Session& session, Body& body);
+Task<Result<Reply>> get_aliases(Tracker& tracker, Session& session, Body& body);
+Task<Result<Reply>> change_aliases(Tracker& tracker, Session& session, Body& body);
+Task<Result<Reply>> list_aliases(Tracker& tracker, Session& session, Body& body);
+
 // FastDFS 93: group, storage ID. Errors: not_found; busy (it is up); already (removed before).
 Task<Result<Reply>> delete_storage(Tracker& tracker, Session& session, Body& body);
 // FastDFS 108. Errors: not_found; busy (it has nodes).

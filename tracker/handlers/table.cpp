@@ -1,5 +1,7 @@
 // The table of commands: which function, who may send it, how long its body may be.
 #include "common/wire/namespace.h"
+#include "common/wire/native.h"
+#include "common/wire/rules.h"
 #include "tracker/handlers/commands.h"
 #include "tracker/handlers/queries.h"
 
@@ -13,6 +15,8 @@ using Handler = Task<Result<Reply>> (*)(Tracker&, Session&, Body&);
 constexpr std::uint64_t kQueryBodyMax = 1024;
 // A heartbeat with 256 store paths and a thousand peers stays below this.
 constexpr std::uint64_t kNativeBodyMax = 256 * 1024;
+// Rules and batches of aliases.
+constexpr std::uint64_t kRulesBodyMax = 1024 * 1024;
 
 // Puts a query on the wire.
 template <Result<wire::Bytes> (*F)(Query&, wire::View)>
@@ -76,6 +80,11 @@ HandlerTable<Tracker> make_table() {
   on(wire::kNsAskOnce, counted<ask_namespace>, Access::client, kNativeBodyMax, auth::kRead);
   on(wire::kNsAttach, counted<attach_namespace>, Access::client, kNativeBodyMax, auth::kRead);
   on(NativeCommand::cluster_view, counted<cluster_view>, Access::client, kNativeBodyMax);
+  on(wire::kRulesGet, counted<get_rules>, Access::admin, kNativeBodyMax);
+  on(wire::kRulesPut, counted<put_rules>, Access::admin, kRulesBodyMax);
+  on(wire::kAliasGet, counted<get_aliases>, Access::admin, kRulesBodyMax);
+  on(wire::kAliasPut, counted<change_aliases>, Access::admin, kRulesBodyMax);
+  on(wire::kAliasList, counted<list_aliases>, Access::admin, kNativeBodyMax);
   return table;
 }
 

@@ -41,6 +41,8 @@ struct CommandCount {
   std::uint64_t errors = 0;
 };
 
+class RulesTable;
+
 class Tracker {
 public:
   // `executor` is the I/O thread's. `log` is the log of the tracker that holds the metadata, with
@@ -68,6 +70,9 @@ public:
   bool is_holder() const { return log_ != nullptr; }
   // At the holder. Errors: those of FactsWriter::submit().
   Task<Status> change(FactsCommand command);
+  // URL rules and aliases, at the holder once the server has given them; nullptr elsewhere.
+  RulesTable* rules() { return rules_; }
+  void set_rules(RulesTable* rules) { rules_ = rules; }
   // Elsewhere: asks the holder. Errors: its status; unavailable when it cannot be reached.
   Task<Result<wire::Bytes>> forward(std::uint8_t command, wire::Bytes body);
   // After the holder has changed something for us: shows it here too, if the holder still answers.
@@ -129,6 +134,7 @@ private:
   ClusterState cluster_;
   Selection selection_;
   std::optional<FactsWriter> writer_;
+  RulesTable* rules_ = nullptr;
   std::optional<ClientPool> holder_; // connections to the tracker that holds the metadata
   std::chrono::milliseconds holder_answered_{0};
   bool stopping_ = false;

@@ -154,8 +154,17 @@ Result<std::string> MetaStore::get(std::string_view key, const Snapshot* snapsho
 Status MetaStore::scan(
     std::string_view prefix,
     const std::function<Status(std::string_view key, std::string_view value)>& row) const {
+  return scan_from(prefix, {}, row);
+}
+
+Status MetaStore::scan_from(
+    std::string_view prefix, std::string_view after,
+    const std::function<Status(std::string_view key, std::string_view value)>& row) const {
   const std::unique_ptr<leveldb::Iterator> it(db_->NewIterator(reading(nullptr)));
-  for (it->Seek(slice(prefix)); it->Valid() && it->key().starts_with(slice(prefix)); it->Next())
+  // The key right behind `after` in the bytewise order.
+  const std::string behind = std::string(after) + '\0';
+  for (it->Seek(slice(after.empty() ? prefix : std::string_view(behind)));
+       it->Valid() && it->key().starts_with(slice(prefix)); it->Next())
     CAIRN_RETURN_IF_ERROR(row(view(it->key()), view(it->value())));
   if (!it->status().ok()) return failed("metadata store", it->status());
   return {};

@@ -58,6 +58,11 @@ public:
   Status scan(std::string_view prefix,
               const std::function<Status(std::string_view key, std::string_view value)>& row) const;
 
+  // The same, beginning behind the key `after` (empty: at the first key of the prefix).
+  Status scan_from(
+      std::string_view prefix, std::string_view after,
+      const std::function<Status(std::string_view key, std::string_view value)>& row) const;
+
 private:
   MetaStore();
 
