@@ -327,7 +327,8 @@ void NsSession::finish(std::uint64_t request, Result<Answer> answer) {
 }
 
 Task<Result<NsSession::Answer>> NsSession::call(NsOp op, NsIdentity who, wire::Bytes message,
-                                                Timeout timeout) {
+                                                Timeout timeout,
+                                                std::shared_ptr<std::uint64_t> number) {
   auto self = shared_from_this();
   const bool change = wire::is_change(op);
   const auto most = timeout.value.count() > 0 ? timeout.value : client_.operation_timeout;
@@ -356,6 +357,7 @@ Task<Result<NsSession::Answer>> NsSession::call(NsOp op, NsIdentity who, wire::B
   }
   const std::uint64_t request = pending->head.request;
   pending_.emplace(request, pending);
+  if (number) *number = request;
   if (ready_) send(*pending);
   while (!pending->finished) {
     pending->done.expires_at(end);
@@ -366,6 +368,20 @@ Task<Result<NsSession::Answer>> NsSession::call(NsOp op, NsIdentity who, wire::B
     finish(request, error);
   }
   co_return std::move(pending->answer);
+}
+
+void NsSession::cancel(std::uint64_t number) {
+  spawn(
+      executor_,
+      [](std::shared_ptr<NsSession> session, std::uint64_t which) -> Task<void> {
+        wire::NsCancel cancel;
+        cancel.request = which;
+        wire::Bytes message = wire::encode(cancel);
+        const std::chrono::seconds soon(10);
+        static_cast<void>(
+            co_await session->call(NsOp::cancel, NsIdentity(), std::move(message), soon));
+      }(shared_from_this(), number),
+      "namespace cancel");
 }
 
 } // namespace cairn

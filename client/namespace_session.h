@@ -69,8 +69,12 @@ public:
   void on_attached(OnAttached handler) { on_attached_ = std::move(handler); }
 
   // One request. Errors: timeout and unavailable (nobody answered in time; outcome_unknown for a
-  // change), closed (the session was lost: the change may have happened).
-  Task<Result<Answer>> call(wire::NsOp op, NsIdentity who, wire::Bytes message, Timeout timeout);
+  // change), closed (the session was lost: the change may have happened). `number`, if there is
+  // one, gets the number to cancel() a waiting lock by.
+  Task<Result<Answer>> call(wire::NsOp op, NsIdentity who, wire::Bytes message, Timeout timeout,
+                            std::shared_ptr<std::uint64_t> number = {});
+  // Gives up a lock that waits: its call answers EINTR, unless it was granted a moment ago.
+  void cancel(std::uint64_t number);
 
   // The same, decoded. An errno becomes the Error's code, with the tracker's words.
   template <class Reply, class Request>

@@ -1,0 +1,246 @@
+// cairn-mount: reads the command line, connects, mounts, goes to the background, and serves until
+// it is unmounted.
+#include "fuse/mount.h"
+
+#include <fuse_lowlevel.h>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <fcntl.h>
+#include <filesystem>
+#include <future>
+#include <optional>
+#include <string>
+#include <sys/stat.h>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+namespace {
+
+using cairn::fuse::Mount;
+using cairn::fuse::MountOptions;
+
+// As all programs of Cairn.
+constexpr int kGood = 0;
+constexpr int kUsage = 1;
+constexpr int kNotFound = 3;
+constexpr int kDenied = 4;
+constexpr int kUnavailable = 6;
+// Time to store what was written when the program is told to end.
+constexpr std::chrono::seconds kGoodbye{60};
+
+int exit_code(cairn::Errc code) {
+  switch (code) {
+    case cairn::Errc::not_found:
+      return kNotFound;
+    case cairn::Errc::denied:
+    case cairn::Errc::not_permitted:
+      return kDenied;
+    case cairn::Errc::invalid_argument:
+      return kUsage;
+    default:
+      return kUnavailable;
+  }
+}
+
+int fail(const std::string& message, int code) {
+  std::fprintf(stderr, "cairn-mount: %s\n", message.c_str());
+  return code;
+}
+
+// The parent waits for one byte: the exit status, once the mount answers or cannot be made.
+class Background {
+public:
+  // Forks unless `foreground`. Answers true in the process that goes on; the other has `status`.
+  bool begin(bool foreground, int& status) {
+    if (foreground) return true;
+    int ends[2] = {-1, -1};
+    if (::pipe2(ends, O_CLOEXEC) != 0) {
+      status = fail("cannot make a pipe", kUnavailable);
+      return false;
+    }
+    const pid_t child = ::fork();
+    if (child < 0) {
+      status = fail("cannot fork", kUnavailable);
+      return false;
+    }
+    if (child == 0) {
+      ::close(ends[0]);
+      pipe_ = ends[1];
+      ::setsid();
+      return true;
+    }
+    ::close(ends[1]);
+    unsigned char code = kUnavailable;
+    if (::read(ends[0], &code, 1) != 1) code = kUnavailable;
+    status = code;
+    return false;
+  }
+
+  // Tells the parent. With success nothing of the caller's terminal is kept.
+  void done(int code) {
+    if (pipe_ < 0) return;
+    if (code == kGood) {
+      static_cast<void>(::chdir("/"));
+      const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+      for (int fd = 0; null >= 0 && fd < 3; ++fd) ::dup2(null, fd);
+      if (null > 2) ::close(null);
+    }
+    const auto byte = static_cast<unsigned char>(code);
+    static_cast<void>(!::write(pipe_, &byte, 1));
+    ::close(pipe_);
+    pipe_ = -1;
+  }
+
+private:
+  int pipe_ = -1;
+};
+
+// Runs a coroutine on the loop and waits for it, at most `most`.
+template <class T>
+std::optional<T> run_on(boost::asio::io_context& io, cairn::Task<T> task,
+                        std::chrono::milliseconds most) {
+  auto result = std::make_shared<std::promise<T>>();
+  auto future = result->get_future();
+  cairn::spawn(
+      io.get_executor(),
+      [](std::shared_ptr<std::promise<T>> out, cairn::Task<T> work) -> cairn::Task<void> {
+        out->set_value(co_await std::move(work));
+      }(result, std::move(task)),
+      "main");
+  if (future.wait_for(most) != std::future_status::ready) return std::nullopt;
+  return future.get();
+}
+
+cairn::Task<bool> say_goodbye(Mount& mount) {
+  co_await mount.close();
+  co_return true;
+}
+
+// Mounts and serves. Answers the exit status.
+int serve(const MountOptions& options, cairn::ClientOptions client, Background& background) {
+  boost::asio::io_context io(1);
+  Mount mount(io, std::move(client), options);
+  auto work = boost::asio::make_work_guard(io);
+  // Signals are for the main thread, where libfuse waits.
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread loop([&io] { io.run(); });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const auto start_notifier = [&](fuse_session* of) {
+    ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+    mount.notifier().start(of);
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  };
+  const auto end_loop = [&] {
+    work.reset();
+    io.stop();
+    loop.join();
+  };
+  const auto opened =
+      run_on(io, mount.open(), options.timeout + std::chrono::seconds(5))
+          .value_or(cairn::Status(cairn::Error(cairn::Errc::timeout, "the cluster is silent")));
+  if (!opened) {
+    end_loop();
+    return fail(options.source + ": " + opened.error().text(), exit_code(opened.error().code));
+  }
+
+  std::vector<std::string> words{"cairn-mount"};
+  for (const std::string& option : options.kernel) {
+    words.emplace_back("-o");
+    words.push_back(option);
+  }
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  fuse_args arguments{};
+  arguments.argc = static_cast<int>(pointers.size());
+  arguments.argv = pointers.data();
+  mount.on_ready([&background] { background.done(kGood); });
+  const fuse_lowlevel_ops operations = Mount::operations();
+  fuse_session* session = fuse_session_new(&arguments, &operations, sizeof operations, &mount);
+  fuse_opt_free_args(&arguments);
+  if (session == nullptr || fuse_set_signal_handlers(session) != 0 ||
+      fuse_session_mount(session, options.directory.c_str()) != 0) {
+    if (session != nullptr) fuse_session_destroy(session);
+    end_loop();
+    return fail("cannot mount " + options.directory, kUnavailable);
+  }
+  start_notifier(session);
+  fuse_loop_config* config = fuse_loop_cfg_create();
+  fuse_loop_cfg_set_clone_fd(config, 0);
+  fuse_loop_cfg_set_max_threads(config, 4);
+  fuse_loop_cfg_set_idle_threads(config, 4);
+  const int ended = fuse_session_loop_mt(session, config);
+  fuse_loop_cfg_destroy(config);
+  spdlog::info("ends source={} directory={} signal={}", options.source, options.directory,
+               ended > 0 ? ended : 0);
+  // Unmounted, or told to end: what was written and not yet stored is.
+  const bool stored = run_on(io, say_goodbye(mount), kGoodbye).has_value();
+  if (!stored) spdlog::error("not everything that was written could be stored in time");
+  mount.notifier().stop();
+  fuse_session_unmount(session);
+  fuse_remove_signal_handlers(session);
+  end_loop();
+  fuse_session_destroy(session);
+  background.done(kUnavailable); // only if the kernel never answered
+  return stored && ended >= 0 ? kGood : kUnavailable;
+}
+
+int run(int argc, char** argv) {
+  std::vector<std::string> arguments(argv, argv + argc);
+  auto parsed = cairn::fuse::parse_mount_options(
+      arguments, [](const char* name) -> const char* { return std::getenv(name); },
+      ::geteuid() == 0);
+  if (!parsed) return fail(parsed.error().detail, kUsage);
+  MountOptions options = *std::move(parsed);
+  if (options.help) {
+    std::fputs(std::string(cairn::fuse::mount_help()).c_str(), stdout);
+    return kGood;
+  }
+  if (options.version) {
+    std::puts("cairn-mount " CAIRN_VERSION);
+    return kGood;
+  }
+  if (options.fake) return kGood;
+
+  cairn::ClientOptions client;
+  if (!options.conf.empty()) {
+    auto loaded = cairn::load_client_options(options.conf);
+    if (!loaded) return fail(loaded.error().text(), exit_code(loaded.error().code));
+    client = *std::move(loaded);
+  }
+  if (!options.trackers.empty()) client.trackers = options.trackers;
+  if (client.trackers.empty())
+    return fail(options.conf.string() + " names no tracker_server", kUsage);
+
+  std::error_code failed;
+  const auto where = std::filesystem::canonical(options.directory, failed);
+  if (failed) return fail(options.directory + ": " + failed.message(), kNotFound);
+  if (!std::filesystem::is_directory(where, failed))
+    return fail(options.directory + " is no directory", kUsage);
+  options.directory = where.string();
+
+  Background background;
+  int status = kUnavailable;
+  if (!background.begin(options.foreground, status)) return status;
+  status = serve(options, std::move(client), background);
+  background.done(status);
+  return status;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    return fail(error.what(), kUnavailable);
+  }
+}

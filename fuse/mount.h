@@ -1,0 +1,203 @@
+// The file system: the kernel's questions, answered by the tracker and the storage nodes. FUSE's
+// threads only decode a question and hand it to the loop; all state lives there, without locks.
+// Node IDs of the kernel are inode numbers, but for the root, which is always 1 there.
+#pragma once
+
+#include "client/namespace_data.h"
+#include "client/namespace_session.h"
+#include "fuse/node.h"
+#include "fuse/notifier.h"
+#include "fuse/options.h"
+#include "fuse/request.h"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <sys/stat.h>
+#include <unordered_map>
+#include <vector>
+
+struct fuse_conn_info;
+struct fuse_entry_param;
+struct fuse_file_info;
+struct fuse_lowlevel_ops;
+
+namespace cairn::fuse {
+
+// What a tracker said: an errno, or a reply and the log position it is true at.
+template <class Reply>
+struct Said {
+  int error = 0;
+  Reply reply;
+  std::uint64_t position = 0;
+
+  Said() {}
+  explicit operator bool() const { return error == 0; }
+};
+
+class Mount {
+public:
+  Mount(asio::io_context& io, ClientOptions client, MountOptions options);
+
+  // Attaches to the tracker and finds the directory that is mounted. Errors: also not_found, and
+  // invalid_argument (no directory).
+  Task<Status> open();
+  // Stores and commits everything that was written, and says goodbye.
+  Task<void> close();
+
+  // What libfuse calls; its userdata is the Mount.
+  static fuse_lowlevel_ops operations();
+  // Called when the kernel has answered, on a FUSE thread.
+  void on_ready(std::function<void()> handler) { on_ready_ = std::move(handler); }
+  Notifier& notifier() { return notifier_; }
+
+private:
+  // Hands a question to the loop. `work` makes the coroutine that answers it.
+  template <class Work>
+  void begin(fuse_req* request, bool groups, Work work) {
+    NsIdentity who = identity(request, groups);
+    const std::uint64_t number = next_request_.fetch_add(1, std::memory_order_relaxed);
+    auto ask = std::make_shared<Request>(request, std::move(who));
+    watch_interrupt(request, number);
+    asio::post(io_, [this, number, ask = std::move(ask), work = std::move(work)]() mutable {
+      requests_.emplace(number, ask);
+      spawn(io_.get_executor(), finish(number, work(std::move(ask))), "request");
+    });
+  }
+  Task<void> finish(std::uint64_t number, Task<void> work);
+  static NsIdentity identity(fuse_req* request, bool groups);
+  static void watch_interrupt(fuse_req* request, std::uint64_t number);
+  Task<void> interrupted(std::uint64_t number);
+  static void init(void* self, fuse_conn_info* connection);
+
+  // --- the tracker
+  // One question or change, encoded already.
+  template <class Reply>
+  Task<Said<Reply>> ask(wire::NsOp op, NsIdentity who, wire::Bytes message) {
+    Said<Reply> out;
+    auto answer = co_await session_->call(op, std::move(who), std::move(message), time_limit());
+    if (!answer) {
+      out.error = errno_of(answer.error());
+    } else if (answer->status != 0) {
+      out.error = answer->status;
+    } else {
+      auto reply = wire::decode_lenient<Reply>(answer->body);
+      out.error = reply ? 0 : EIO;
+      if (reply) out.reply = *std::move(reply);
+      out.position = answer->position;
+    }
+    co_return out;
+  }
+  // What one call may take; hard mounts wait for ever.
+  Timeout time_limit() const;
+  void attached(const wire::NsAttachReply& reply, bool lost);
+  void on_events(std::uint64_t position, const std::vector<wire::NsEvent>& events);
+  Task<void> tell_opens_again(bool reclaim);
+  void lose_session();
+  void drop_caches(std::uint64_t position);
+
+  // --- what the kernel may believe
+  void remember_event(std::uint64_t inode, std::uint64_t position);
+  // Seconds for an answer that was true at `position`; 0 when something newer is known about the
+  // inode or the directory it was found in.
+  double lifetime(std::uint64_t position, std::uint64_t inode, std::uint64_t parent) const;
+  std::uint64_t inode_of(std::uint64_t node) const { return node == 1 ? root_ : node; }
+  std::uint64_t node_of(std::uint64_t inode) const { return inode == root_ ? 1 : inode; }
+  struct stat stat_of(const wire::NsAttributes& attributes) const;
+  fuse_entry_param entry_of(const wire::NsNodeReply& node, std::uint64_t position,
+                            std::uint64_t parent) const;
+  void answer_entry(const Ask& ask, const Said<wire::NsNodeReply>& said, std::uint64_t parent);
+
+  // --- names (names.cpp)
+  struct Directory {
+    std::deque<wire::NsEntry> entries; // read ahead, from `next` on
+    std::uint64_t next = 0;            // cookie before the first of them
+    bool end = false;
+    bool plus = false;
+    std::uint64_t parent = 0;
+    std::uint64_t position = 0;
+  };
+  Task<void> lookup(Ask ask, std::uint64_t parent, std::string name);
+  Task<void> getattr(Ask ask, std::uint64_t inode);
+  Task<void> setattr(Ask ask, wire::NsSetattr request, bool opened);
+  Task<void> make(Ask ask, wire::NsOp op, std::uint64_t parent, wire::Bytes message);
+  Task<void> remove(Ask ask, wire::NsOp op, std::uint64_t parent, std::string name);
+  Task<void> rename(Ask ask, wire::NsRename request);
+  Task<void> readlink(Ask ask, std::uint64_t inode);
+  Task<void> statfs(Ask ask, std::uint64_t inode);
+  Task<void> open_directory(Ask ask, fuse_file_info info);
+  Task<void> readdir(Ask ask, std::uint64_t inode, std::uint64_t handle, std::size_t size,
+                     std::uint64_t offset, bool plus);
+  Task<void> getxattr(Ask ask, std::uint64_t inode, std::string name, std::size_t size);
+  Task<void> listxattr(Ask ask, std::uint64_t inode, std::size_t size);
+  Task<void> change_xattr(Ask ask, wire::NsOp op, wire::Bytes message);
+  void answer_bytes(const Ask& ask, wire::View bytes, std::size_t size);
+
+  // --- content (files.cpp)
+  using NodeRef = std::shared_ptr<Node>;
+  NodeRef hold(std::uint64_t inode); // one handle more
+  void let_go(const NodeRef& node);
+  NodeRef find(std::uint64_t inode) const;
+  void take_content(Node& node, const wire::NsNodeReply& reply);
+  // True when the kernel's pages are of this version; it gets them now.
+  bool keeps_pages(std::uint64_t inode, std::uint64_t data_version);
+  void changed_here(Node& node, const wire::NsAttributes& attributes);
+  Task<void> create(Ask ask, wire::NsCreate request, int flags);
+  Task<void> open_file(Ask ask, std::uint64_t inode, int flags);
+  Task<void> release(Ask ask, std::uint64_t inode, bool flock, std::uint64_t owner);
+  Task<void> read(Ask ask, std::uint64_t inode, std::uint64_t offset, std::size_t size);
+  Task<void> write(Ask ask, std::uint64_t inode, std::uint64_t offset, wire::Bytes bytes,
+                   bool append);
+  Task<void> flush(Ask ask, std::uint64_t inode, bool writable, std::uint64_t owner);
+  Task<void> fallocate(Ask ask, wire::NsFallocate request);
+  Task<void> copy_range(Ask ask, wire::NsCopyRange request);
+  Task<void> seek(Ask ask, wire::NsSeek request);
+  Task<int> load_content(NodeRef node, NsIdentity who);
+  void seal(const NodeRef& node);
+  Task<void> store(NodeRef node, std::shared_ptr<Batch> batch);
+  Task<void> commit_all(NodeRef node);
+  Task<int> commit(NodeRef node, std::shared_ptr<Batch> batch);
+  // Waits until nothing written before is left to store. A failure is left in Node::error.
+  Task<void> settle(NodeRef node);
+  void fail_writes(const NodeRef& node, int error);
+  Task<void> write_back_old();
+  Task<void> invalidate_pages(std::uint64_t inode);
+
+  // --- locks (files.cpp)
+  Task<void> lock(Ask ask, wire::NsLock request);
+  Task<void> getlock(Ask ask, wire::NsLock request);
+  Task<int> set_lock(Ask ask, NsIdentity who, NodeRef node, wire::NsLock request);
+  static void record_lock(Node& node, const wire::NsLock& request);
+
+  asio::io_context& io_;
+  MountOptions options_;
+  std::shared_ptr<ClientCore> core_;
+  std::shared_ptr<NsSession> session_;
+  NsData data_;
+  Notifier notifier_;
+  std::function<void()> on_ready_; // constant once requests come
+  std::uint64_t root_ = 1;         // constant after open()
+  bool closing_ = false;
+
+  std::atomic<std::uint64_t> next_request_{1};
+  std::unordered_map<std::uint64_t, std::weak_ptr<Request>> requests_; // not answered yet
+  std::uint64_t session_number_ = 0;
+
+  std::unordered_map<std::uint64_t, NodeRef> nodes_;       // open files, by inode
+  std::uint64_t unstored_ = 0;                             // bytes written in all of them
+  std::unordered_map<std::uint64_t, std::uint64_t> pages_; // inode: data version of the kernel's
+  std::unordered_map<std::uint64_t, std::unique_ptr<Directory>> directories_; // by handle
+  std::uint64_t next_directory_ = 1;
+
+  // The latest events, so that an older answer is not believed: inode and log position.
+  std::unordered_map<std::uint64_t, std::uint64_t> events_;
+  std::deque<std::pair<std::uint64_t, std::uint64_t>> event_order_;
+  std::uint64_t events_before_ = 0; // position of the latest that was forgotten
+};
+
+} // namespace cairn::fuse

@@ -1,0 +1,158 @@
+"""Two mounts of one export: what one does the other finds."""
+
+import fcntl
+import os
+import random
+import subprocess
+import sys
+import threading
+import unittest
+
+import mounts
+from fastdfs import wait_until
+
+# Run by two processes, one a mount: read, add one, write, under a lock.
+COUNTER = """
+import fcntl, sys
+for _ in range(int(sys.argv[2])):
+    with open(sys.argv[1], "r+") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        number = int(file.read() or 0)
+        file.seek(0)
+        file.write(str(number + 1))
+        file.flush()
+        fcntl.lockf(file, fcntl.LOCK_UN)
+"""
+
+
+class TwoMounts(mounts.MountTest):
+    def setUp(self):
+        self.one = self.mount()
+        self.two = self.mount()
+
+    def test_open_after_close_is_exact(self):
+        for turn in range(40):
+            content = f"{turn} ".encode() * (turn * 50 + 1)
+            writer, reader = (self.one, self.two) if turn % 2 else (self.two, self.one)
+            with open(writer.path("shared"), "wb") as file:
+                file.write(content)
+            with open(reader.path("shared"), "rb") as file:
+                self.assertEqual(file.read(), content)
+
+    def test_changes_are_pushed(self):
+        def soon(what, look):
+            wait_until(what, look, 2)
+
+        there = self.two.path("pushed")
+        self.assertFalse(os.path.exists(there))
+        with open(self.one.path("pushed"), "wb") as file:
+            file.write(b"12345")
+        soon("the new name", lambda: os.path.exists(there))
+        soon("its size", lambda: os.stat(there).st_size == 5)
+        os.chmod(self.one.path("pushed"), 0o600)
+        soon("its mode", lambda: os.stat(there).st_mode & 0o777 == 0o600)
+        with open(self.one.path("pushed"), "ab") as file:
+            file.write(b"678")
+        soon("the longer size", lambda: os.stat(there).st_size == 8)
+        with open(self.one.path("other"), "wb") as file:
+            file.write(b"other")
+        os.rename(self.one.path("other"), self.one.path("pushed"))
+        soon("the replaced file", lambda: os.stat(there).st_size == 5)
+        os.unlink(self.one.path("pushed"))
+        soon("its end", lambda: not os.path.exists(there))
+        self.assertNotIn("pushed", os.listdir(self.two.directory))
+
+    def test_an_open_file_shows_what_the_other_wrote(self):
+        with open(self.one.path("open"), "wb") as file:
+            file.write(b"first")
+        with open(self.two.path("open"), "rb", buffering=0) as reader:
+            self.assertEqual(reader.read(), b"first")
+            with open(self.one.path("open"), "wb") as file:
+                file.write(b"later")
+            wait_until("the new content", lambda: os.pread(reader.fileno(), 9, 0) == b"later", 2)
+            os.unlink(self.one.path("open"))
+            self.assertEqual(os.pread(reader.fileno(), 9, 0), b"later")
+
+    def test_appends_of_both_are_all_there(self):
+        def append(mount, mark):
+            for number in range(60):
+                with open(mount.path("log"), "ab") as file:
+                    file.write(f"{mark}{number:04}\n".encode())
+
+        threads = [threading.Thread(target=append, args=pair)
+                   for pair in ((self.one, "a"), (self.two, "b"))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with open(self.one.path("log"), "rb") as file:
+            lines = file.read().splitlines()
+        expected = [f"{mark}{number:04}".encode() for mark in "ab" for number in range(60)]
+        self.assertEqual(sorted(lines), sorted(expected))
+        with open(self.two.path("log"), "rb") as file:
+            self.assertEqual(file.read().splitlines(), lines)
+
+    def test_a_counter_under_a_lock_loses_nothing(self):
+        with open(self.one.path("counter"), "w", encoding="ascii") as file:
+            file.write("0")
+        rounds = 50
+        running = [subprocess.Popen([sys.executable, "-c", COUNTER, mount.path("counter"), str(rounds)])
+                   for mount in (self.one, self.two)]
+        for process in running:
+            self.assertEqual(process.wait(120), 0)
+        with open(self.two.path("counter"), encoding="ascii") as file:
+            self.assertEqual(file.read(), str(2 * rounds))
+
+    def test_locks_exclude_and_go_with_their_mount(self):
+        for mount in (self.one, self.two):
+            with open(mount.path("lock"), "ab"):
+                pass
+        with open(self.two.path("lock"), "r+b") as other:
+            with open(self.one.path("lock"), "r+b") as held:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                with self.assertRaises(BlockingIOError):
+                    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(other, fcntl.LOCK_EX)
+
+    def test_a_storm_of_both_ends_the_same_at_both(self):
+        seed = int(os.environ.get("CAIRN_SEED", "0")) or random.randrange(1 << 30)
+        print(f"seed {seed}", file=sys.stderr)
+        kept = [{}, {}]
+
+        def storm(mount, which):
+            dice = random.Random(seed + which)
+            mine = kept[which]
+            for step in range(150):
+                name = f"storm{which}-{dice.randrange(20)}"
+                act = dice.randrange(4)
+                if act < 2:
+                    content = dice.randbytes(dice.randrange(20_000))
+                    with open(mount.path(name), "ab" if act else "wb") as file:
+                        file.write(content)
+                    mine[name] = (mine.get(name, b"") if act else b"") + content
+                elif act == 2 and name in mine:
+                    to = f"storm{which}-{dice.randrange(20)}"
+                    os.rename(mount.path(name), mount.path(to))
+                    mine[to] = mine.pop(name)
+                elif name in mine:
+                    os.unlink(mount.path(name))
+                    del mine[name]
+
+        threads = [threading.Thread(target=storm, args=(mount, which))
+                   for which, mount in enumerate((self.one, self.two))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        expected = {**kept[0], **kept[1]}
+        for mount in (self.one, self.two):
+            wait_until("all names", lambda m=mount: {
+                name for name in os.listdir(m.directory) if name.startswith("storm")
+            } == set(expected), 2)
+            for name, content in expected.items():
+                with open(mount.path(name), "rb") as file:
+                    self.assertEqual(file.read(), content, f"{name}, seed {seed}")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
