@@ -170,9 +170,7 @@ Task<void> Mount::open_file(Ask ask, std::uint64_t inode, int flags) {
   fuse_file_info info{};
   info.flags = flags;
   info.fh = static_cast<std::uint64_t>(flags & O_ACCMODE);
-  // While something written here is on its way the kernel's pages are the newest there is.
-  const bool same = keeps_pages(inode, said.reply.attributes.data_version);
-  info.keep_cache = same || !node->is_clean() ? 1 : 0;
+  info.keep_cache = keeps_pages(inode, said.reply.attributes.data_version) ? 1 : 0;
   fuse_req* reply = ask->take();
   if (reply == nullptr || fuse_reply_open(reply, &info) != 0) {
     wire::NsClose close;
@@ -315,6 +313,14 @@ Task<void> Mount::write(Ask ask, std::uint64_t inode, std::uint64_t offset, wire
   if (offset + bytes.size() > wire::kNsFileSizeMax) {
     ask->error(EFBIG);
     co_return;
+  }
+  // Where the end is, others may have moved. (The kernel lets nobody else write meanwhile.)
+  if (append && !node->known) {
+    const int failed = co_await load_content(node, ask->who());
+    if (failed != 0) {
+      ask->error(failed);
+      co_return;
+    }
   }
   // Where the end is counts when it is committed; other writes have their place.
   if (!node->dirty.empty() && node->dirty_append != append) seal(node);

@@ -3,6 +3,8 @@
 #include "fuse/mount.h"
 
 #include <fuse_lowlevel.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
 
 #include <chrono>
@@ -229,6 +231,10 @@ int run(int argc, char** argv) {
   Background background;
   int status = kUnavailable;
   if (!background.begin(options.foreground, status)) return status;
+  // In the background nobody reads standard error.
+  spdlog::set_default_logger(options.foreground
+                                 ? spdlog::stderr_logger_mt("cairn-mount")
+                                 : spdlog::syslog_logger_mt("syslog", "cairn-mount", LOG_PID));
   status = serve(options, std::move(client), background);
   background.done(status);
   return status;

@@ -83,15 +83,18 @@ Task<void> Mount::close() {
 // --- requests ------------------------------------------------------------------------------------
 
 Task<void> Mount::interrupted(std::uint64_t number) {
-  const auto found = requests_.find(number);
-  if (found == requests_.end()) co_return;
-  if (const Ask ask = found->second.lock()) ask->interrupt();
+  // A signal can come before its request does.
+  const auto tell = [this, number]() -> Ask {
+    const auto found = requests_.find(number);
+    Ask ask = found == requests_.end() ? Ask() : found->second.lock();
+    if (ask) ask->interrupt();
+    return ask;
+  };
+  tell();
   // Most are answered in a moment, and then as if nothing had been. What hangs is given up.
   asio::steady_timer timer(io_.get_executor(), kInterruptAfter);
   co_await timer.async_wait(as_result);
-  const auto still = requests_.find(number);
-  if (still == requests_.end()) co_return;
-  if (const Ask ask = still->second.lock()) ask->error(EINTR);
+  if (const Ask ask = tell()) ask->error(EINTR);
 }
 
 Task<void> Mount::finish(std::uint64_t number, Task<void> work) {
