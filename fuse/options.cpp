@@ -267,7 +267,7 @@ Result<MountOptions> parse_mount_options(const std::vector<std::string>& argumen
         if (flag == 'o' || flag == 't' || flag == 'N') {
           std::string value = argument.substr(at + 1);
           if (value.empty()) {
-            if (++i >= arguments.size()) return bad(std::string("-") + flag + " needs a value");
+            if (++i >= arguments.size()) return bad("-o, -t and -N need a value");
             value = arguments[i];
           }
           if (flag == 'o') {
