@@ -34,7 +34,7 @@ namespace {
 constexpr std::size_t kHttpConnectionsMax = 1024;
 constexpr std::size_t kBodyInlineMax = 1024 * 1024;
 // Threads that read the store: one for changes, the others for questions.
-constexpr std::size_t kNamespaceThreads = 3;
+constexpr std::size_t kReaderThreads = 3;
 // How long open connections may take to end after they were cut.
 constexpr std::chrono::seconds kStopMax{5};
 
@@ -53,9 +53,8 @@ public:
         uuid_(std::move(uuid)),
         secret_(std::move(secret)),
         disk_("tracker-meta", 1),
-        readers_("tracker-ns", kNamespaceThreads),
+        readers_("tracker-read", kReaderThreads),
         memory_(config_.max_request_memory),
-        read_disk_("tracker-read", 2),
         io_(1),
         front_(1),
         frames_(io_, frame_gauge_, frame_options(config_.fastdfs_clients)),
@@ -116,7 +115,7 @@ private:
         "C", [&](std::string_view key, std::string_view value) { return facts.load(key, value); });
     CAIRN_RETURN_IF_ERROR(loaded);
     log_.emplace(disk_);
-    rules_.emplace(*log_, *store_, read_disk_);
+    rules_.emplace(*log_, *store_, readers_);
     CAIRN_RETURN_IF_ERROR(rules_->open());
     return facts;
   }
@@ -268,11 +267,9 @@ private:
   std::size_t running_ = 0;    // sessions and watch(), on the loop
   std::set<Connection*> open_; // on the loop
   std::unique_ptr<MetaStore> store_;
-  DiskPool disk_; // its thread ends before the store goes
-  DiskPool readers_;
-  MemoryBudget memory_; // of request bodies
   DiskPool disk_;       // its thread ends before the store goes
-  DiskPool read_disk_;  // reads that must not wait for a synced write
+  DiskPool readers_;    // reads that must not wait for a synced write
+  MemoryBudget memory_; // of request bodies
   IoPool io_;
   IoPool front_; // accepts, refuses, and answers /healthz when all else is busy
   std::optional<EmbeddedLog> log_;

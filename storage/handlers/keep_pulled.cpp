@@ -15,7 +15,8 @@ Task<Result<std::string>> StoreKeeper::keep(std::string extension, std::uint64_t
   const std::optional<std::uint64_t> promised = body.length();
   if (promised && *promised > size_max)
     co_return Error{Errc::invalid_argument, "the object is larger than the rules allow"};
-  CAIRN_CO_TRY(store_path, context_.store.choose_path(0xFF, promised.value_or(0)));
+  CAIRN_CO_TRY(place, context_.store.choose_path(0xFF, promised.value_or(0)));
+  const std::uint8_t store_path = place.store_path;
   DiskPool& pool = context_.store.pool(store_path);
   NewFile file;
   file.extension = std::move(extension);

@@ -58,7 +58,6 @@ public:
   Task<HttpReply> answer_without_rules(ResolvedUrl url);
   Task<HttpReply> answer_exports(ResolvedUrl url);
 
-  const MimeTypes& types() const { return types_; }
   // Asked before every request but those of the administrative pages. Before serving starts; it
   // outlives the service.
   void set_guard(HttpGuard& guard) { guard_ = &guard; }
