@@ -41,6 +41,8 @@ HandlerTable<Tracker> make_table() {
   HandlerTable<Tracker> table;
   const auto on = [&table](auto command, Handler handler, Access access, std::uint64_t body_max,
                            auth::Rights needs = auth::kNothing) {
+    // Numbers are handed out in several headers; one that is taken twice would shadow the other.
+    CAIRN_ASSERT(table.find(static_cast<std::uint8_t>(command)) == nullptr);
     table.on(static_cast<Command>(command), handler, CommandRule{access, body_max, needs});
   };
   const auto query = [&on](auto command, Handler handler, auth::Rights needs = auth::kRead) {
