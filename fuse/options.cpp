@@ -43,8 +43,8 @@ constexpr std::array<std::string_view, 30> kIgnored{"rw",
                                                     "nosymfollow",
                                                     "symfollow"};
 // What the kernel is to do.
-constexpr std::array<std::string_view, 9> kPassed{"nosuid", "suid",   "nodev", "dev",    "noexec",
-                                                  "exec",   "sync",   "dirsync", "noatime"};
+constexpr std::array<std::string_view, 9> kPassed{"nosuid", "suid", "nodev",   "dev",    "noexec",
+                                                  "exec",   "sync", "dirsync", "noatime"};
 
 constexpr std::string_view kHelp =
     R"(usage: cairn-mount [-f] [-o OPTIONS] TRACKER[,TRACKER...][:/EXPORT[/PATH]] DIRECTORY
