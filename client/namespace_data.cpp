@@ -20,8 +20,25 @@ constexpr std::uint64_t kBlock = 1ULL << 20;
 constexpr std::size_t kAhead = 4;
 // How long copies are waited for, and between two looks.
 constexpr std::chrono::milliseconds kCopiesTimeout{3000};
-constexpr std::chrono::milliseconds kLook{4};
-constexpr std::chrono::milliseconds kLookMost{100};
+constexpr std::chrono::microseconds kLook{500};
+constexpr std::chrono::microseconds kLookMost{100'000};
+
+// A part of what `read` gives.
+Source read_at(NsData::ReadAt read, std::uint64_t offset, std::uint64_t length) {
+  auto at = std::make_shared<std::uint64_t>(0);
+  Source::Reader reader = [read = std::move(read), offset, length,
+                           at](std::span<std::byte> out) -> Result<std::size_t> {
+    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), length - *at));
+    CAIRN_TRY(count, read(offset + *at, out.first(wanted)));
+    *at += count;
+    return count;
+  };
+  Source::Rewind rewind = [at]() -> Status {
+    *at = 0;
+    return {};
+  };
+  return Source::reader(length, std::move(reader), std::move(rewind));
+}
 
 } // namespace
 
@@ -29,7 +46,8 @@ struct NsData::Job {
   explicit Job(const asio::any_io_executor& executor) : done(executor) {}
 
   std::uint64_t size = 0;
-  ReadAt read;
+  ReadAt read; // or, when it is empty:
+  wire::View memory;
   StoreOptions options;
   std::uint64_t next = 0; // first byte that nobody stores yet
   std::size_t workers = 0;
@@ -48,29 +66,16 @@ Task<unsigned> NsData::wait_for_copies(std::string id, unsigned copies) {
   asio::steady_timer timer(co_await asio::this_coro::executor);
   // Whoever took it is the source in its name; the others get it by sync.
   const auto deadline = core_->deadline(Timeout(kCopiesTimeout));
-  const auto source = parsed->name.fields() ? parsed->name.fields()->source.server_id()
-                                            : std::optional<std::uint32_t>();
-  std::vector<Address> others;
-  {
-    const wire::ViewRequest everything;
-    const ClientCore::Request request(static_cast<std::uint8_t>(wire::NativeCommand::cluster_view),
-                                      wire::encode(everything));
-    const auto reply = co_await core_->ask_tracker(request, deadline);
-    if (!reply) co_return 1U;
-    const auto view = wire::decode_lenient<wire::ClusterView>(*reply);
-    if (!view) co_return 1U;
-    for (const auto& node : view->nodes) {
-      if (node.group == parsed->group && node.state == wire::NodeState::active && node.id != source)
-        others.emplace_back(node.host, node.port);
-    }
-  }
+  const auto view = co_await core_->cluster_view(deadline);
+  if (!view) co_return 1U;
+  std::vector<Address> others = Placement::others(**view, parsed->group, parsed->name.canonical());
   const unsigned wanted = std::min(copies, static_cast<unsigned>(others.size()) + 1U);
   unsigned have = 1;
   wire::NameRequest name;
   name.name = parsed->name.canonical();
   const wire::Bytes probe = wire::encode(name);
   for (auto pause = kLook; have < wanted && std::chrono::steady_clock::now() < end;
-       pause = std::min(pause * 2, kLookMost)) {
+       pause = std::min(pause * 3 / 2, kLookMost)) {
     for (auto node = others.begin(); node != others.end() && have < wanted;) {
       const Address at = *node;
       wire::Bytes body = probe;
@@ -99,24 +104,14 @@ Task<unsigned> NsData::wait_for_copies(std::string id, unsigned copies) {
 
 Task<Result<wire::NsExtent>> NsData::store_piece(std::shared_ptr<Job> job, std::uint64_t offset,
                                                  std::uint64_t length) {
-  auto at = std::make_shared<std::uint64_t>(0);
-  Source::Reader reader = [job, offset, length,
-                           at](std::span<std::byte> out) -> Result<std::size_t> {
-    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), length - *at));
-    CAIRN_TRY(count, job->read(offset + *at, out.first(wanted)));
-    *at += count;
-    return count;
-  };
-  Source::Rewind rewind = [at]() -> Status {
-    *at = 0;
-    return {};
-  };
   UploadOptions upload;
   upload.extension = job->options.extension;
   upload.timeout = job->options.timeout;
   if (!job->options.groups.empty())
     upload.group = job->options.groups[job->next_group++ % job->options.groups.size()];
-  Source source = Source::reader(length, std::move(reader), std::move(rewind));
+  Source source = job->read ? read_at(job->read, offset, length)
+                            : Source::memory(job->memory.subspan(static_cast<std::size_t>(offset),
+                                                                 static_cast<std::size_t>(length)));
   CAIRN_CO_TRY(id, co_await core_->upload(std::move(source), std::move(upload)));
   if (job->options.copies > 1) {
     const unsigned have = co_await wait_for_copies(id, job->options.copies);
@@ -150,13 +145,25 @@ Task<void> NsData::work(std::shared_ptr<Job> job) {
 }
 
 Task<Result<NsData::Stored>> NsData::store(std::uint64_t size, ReadAt read, StoreOptions options) {
-  const auto executor = co_await asio::this_coro::executor;
-  auto job = std::make_shared<Job>(executor);
+  auto job = std::make_shared<Job>(co_await asio::this_coro::executor);
   job->size = size;
   job->read = std::move(read);
   job->options = std::move(options);
-  if (size == 0) co_return std::move(job->stored);
-  const std::uint64_t pieces = (size - 1) / job->options.piece_bytes + 1;
+  co_return co_await run(std::move(job));
+}
+
+Task<Result<NsData::Stored>> NsData::store(wire::View bytes, StoreOptions options) {
+  auto job = std::make_shared<Job>(co_await asio::this_coro::executor);
+  job->size = bytes.size();
+  job->memory = bytes;
+  job->options = std::move(options);
+  co_return co_await run(std::move(job));
+}
+
+Task<Result<NsData::Stored>> NsData::run(std::shared_ptr<Job> job) {
+  const auto executor = co_await asio::this_coro::executor;
+  if (job->size == 0) co_return std::move(job->stored);
+  const std::uint64_t pieces = (job->size - 1) / job->options.piece_bytes + 1;
   job->workers = static_cast<std::size_t>(
       std::clamp<std::uint64_t>(pieces, 1, std::max<std::size_t>(job->options.parallel, 1)));
   const std::size_t others = job->workers - 1;
@@ -173,16 +180,6 @@ Task<Result<NsData::Stored>> NsData::store(std::uint64_t size, ReadAt read, Stor
   }
   std::ranges::sort(job->stored.extents, {}, &wire::NsExtent::offset);
   co_return std::move(job->stored);
-}
-
-Task<Result<NsData::Stored>> NsData::store(wire::View bytes, StoreOptions options) {
-  ReadAt read = [bytes](std::uint64_t offset, std::span<std::byte> out) -> Result<std::size_t> {
-    const wire::View from = bytes.subspan(static_cast<std::size_t>(offset));
-    const std::size_t count = std::min(out.size(), from.size());
-    std::copy_n(from.begin(), count, out.begin());
-    return count;
-  };
-  co_return co_await store(bytes.size(), std::move(read), std::move(options));
 }
 
 Task<void> NsData::discard(std::vector<wire::NsExtent> extents) {
