@@ -484,10 +484,9 @@ Task<void> Mount::flush(Ask ask, std::uint64_t inode, bool writable, std::uint64
 }
 
 Task<void> Mount::write_back_old() {
-  asio::steady_timer timer(io_.get_executor());
   while (!closing_) {
-    timer.expires_after(std::chrono::seconds(1));
-    co_await timer.async_wait(as_result);
+    write_back_timer_.expires_after(std::chrono::seconds(1));
+    co_await write_back_timer_.async_wait(as_result);
     const auto old = std::chrono::steady_clock::now() - kWriteBackAfter;
     std::vector<NodeRef> due;
     for (const auto& [inode, node] : nodes_) {

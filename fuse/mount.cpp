@@ -41,7 +41,10 @@ Mount::Mount(asio::io_context& io, ClientOptions client, MountOptions options)
       options_(std::move(options)),
       core_(std::make_shared<ClientCore>(io, client)),
       session_(std::make_shared<NsSession>(io, std::move(client), session_options(options_))),
-      data_(core_) {}
+      data_(core_),
+      write_back_timer_(io) {
+  core_->remember_placement();
+}
 
 Timeout Mount::time_limit() const {
   return options_.soft ? Timeout(options_.timeout) : Timeout();
@@ -70,6 +73,7 @@ Task<Status> Mount::open() {
 
 Task<void> Mount::close() {
   closing_ = true;
+  write_back_timer_.cancel();
   std::vector<NodeRef> all;
   for (const auto& [inode, node] : nodes_) all.push_back(node);
   for (const NodeRef& node : all) co_await settle(node);
@@ -78,6 +82,13 @@ Task<void> Mount::close() {
       spdlog::error("writes are lost inode={} error={}", node->inode, node->error);
   }
   co_await session_->close();
+  core_->close();
+  // Libfuse's session goes next, and with it what a question is answered by.
+  std::vector<std::weak_ptr<Request>> left;
+  for (const auto& [number, request] : requests_) left.push_back(request);
+  for (const auto& request : left) {
+    if (const Ask ask = request.lock()) ask->error(EIO);
+  }
 }
 
 // --- requests ------------------------------------------------------------------------------------

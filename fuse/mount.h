@@ -12,6 +12,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include <atomic>
 #include <deque>
@@ -47,7 +48,7 @@ public:
   // Attaches to the tracker and finds the directory that is mounted. Errors: also not_found, and
   // invalid_argument (no directory).
   Task<Status> open();
-  // Stores and commits everything that was written, and says goodbye.
+  // Stores and commits everything that was written, says goodbye, and answers what is left.
   Task<void> close();
 
   // What libfuse calls; its userdata is the Mount.
@@ -183,6 +184,7 @@ private:
   std::function<void()> on_ready_; // constant once requests come
   std::uint64_t root_ = 1;         // constant after open()
   bool closing_ = false;
+  asio::steady_timer write_back_timer_;
 
   std::atomic<std::uint64_t> next_request_{1};
   std::unordered_map<std::uint64_t, std::weak_ptr<Request>> requests_; // not answered yet
