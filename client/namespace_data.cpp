@@ -18,10 +18,6 @@ constexpr std::uint64_t kFetchWhole = 4ULL << 20;
 // Streamed ranges are fetched in blocks, so many at a time.
 constexpr std::uint64_t kBlock = 1ULL << 20;
 constexpr std::size_t kAhead = 4;
-// How long copies are waited for, and between two looks.
-constexpr std::chrono::milliseconds kCopiesTimeout{3000};
-constexpr std::chrono::microseconds kLook{500};
-constexpr std::chrono::microseconds kLookMost{100'000};
 
 // A part of what `read` gives.
 Source read_at(NsData::ReadAt read, std::uint64_t offset, std::uint64_t length) {
@@ -58,50 +54,6 @@ struct NsData::Job {
   asio::steady_timer done;
 };
 
-Task<unsigned> NsData::wait_for_copies(std::string id, unsigned copies) {
-  CAIRN_ASSERT(copies > 1);
-  const auto parsed = parse_file_id(id);
-  if (!parsed) co_return 1U;
-  const auto end = std::chrono::steady_clock::now() + kCopiesTimeout;
-  asio::steady_timer timer(co_await asio::this_coro::executor);
-  // Whoever took it is the source in its name; the others get it by sync.
-  const auto deadline = core_->deadline(Timeout(kCopiesTimeout));
-  const auto view = co_await core_->cluster_view(deadline);
-  if (!view) co_return 1U;
-  std::vector<Address> others = Placement::others(**view, parsed->group, parsed->name.canonical());
-  const unsigned wanted = std::min(copies, static_cast<unsigned>(others.size()) + 1U);
-  unsigned have = 1;
-  wire::NameRequest name;
-  name.name = parsed->name.canonical();
-  const wire::Bytes probe = wire::encode(name);
-  for (auto pause = kLook; have < wanted && std::chrono::steady_clock::now() < end;
-       pause = std::min(pause * 3 / 2, kLookMost)) {
-    for (auto node = others.begin(); node != others.end() && have < wanted;) {
-      const Address at = *node;
-      wire::Bytes body = probe;
-      const auto answer = co_await core_->native_call(
-          at, static_cast<std::uint8_t>(wire::NativeCommand::probe), std::move(body), deadline);
-      // Who does not know the cluster's secret is not told, and need not wait to hear it again.
-      if (answer.code() == Errc::denied) co_return have;
-      bool present = false;
-      if (answer) {
-        const auto found = wire::decode_lenient<wire::ProbeReply>(*answer);
-        present = found && found->presence == wire::Presence::present && !found->damaged;
-      }
-      if (present) {
-        ++have;
-        node = others.erase(node);
-      } else {
-        ++node;
-      }
-    }
-    if (have >= wanted) break;
-    timer.expires_after(pause);
-    co_await timer.async_wait(as_result);
-  }
-  co_return have;
-}
-
 Task<Result<wire::NsExtent>> NsData::store_piece(std::shared_ptr<Job> job, std::uint64_t offset,
                                                  std::uint64_t length) {
   UploadOptions upload;
@@ -112,13 +64,12 @@ Task<Result<wire::NsExtent>> NsData::store_piece(std::shared_ptr<Job> job, std::
   Source source = job->read ? read_at(job->read, offset, length)
                             : Source::memory(job->memory.subspan(static_cast<std::size_t>(offset),
                                                                  static_cast<std::size_t>(length)));
-  CAIRN_CO_TRY(id, co_await core_->upload(std::move(source), std::move(upload)));
-  if (job->options.copies > 1) {
-    const unsigned have = co_await wait_for_copies(id, job->options.copies);
+  upload.copies = job->options.copies;
+  upload.copies_of_members = true;
+  upload.on_copies = [job](unsigned have, unsigned) {
     job->stored.copies = job->stored.copies == 0 ? have : std::min(job->stored.copies, have);
-  } else {
-    job->stored.copies = 1;
-  }
+  };
+  CAIRN_CO_TRY(id, co_await core_->upload(std::move(source), std::move(upload)));
   wire::NsExtent extent;
   extent.offset = offset;
   extent.length = length;

@@ -38,17 +38,6 @@ std::optional<Address> Placement::source_of(std::string_view group, std::string_
   return std::nullopt;
 }
 
-std::vector<Address> Placement::others(const wire::ClusterView& view, std::string_view group,
-                                       std::string_view name) {
-  const auto id = source_id(group, name);
-  std::vector<Address> out;
-  for (const auto& node : view.nodes) {
-    if (node.group == group && node.state == wire::NodeState::active && node.id != id)
-      out.emplace_back(node.host, node.port);
-  }
-  return out;
-}
-
 void Placement::remember(const std::string& group, StorePlace place, Clock::time_point now) {
   Kept kept;
   kept.place = std::move(place);

@@ -12,7 +12,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace cairn {
 
@@ -32,9 +31,6 @@ public:
   // The active node that took the file first and so surely has it; `name` is its name in `group`.
   std::optional<Address> source_of(std::string_view group, std::string_view name,
                                    Clock::time_point now) const;
-  // Active nodes of the group that are not the file's source.
-  static std::vector<Address> others(const wire::ClusterView& view, std::string_view group,
-                                     std::string_view name);
 
   // Where uploads to `group` (empty: any) may go.
   void remember(const std::string& group, StorePlace place, Clock::time_point now);
