@@ -56,10 +56,12 @@ Deadline ClientCore::deadline(Timeout timeout) const {
 void ClientCore::note(const Address& address, Reached reached, Errc code) {
   // A source or sink of the caller that fails says nothing about the daemon.
   const bool network = code == Errc::timeout || code == Errc::closed || code == Errc::unavailable;
-  if (reached == Reached::answer)
+  if (reached == Reached::answer) {
     health_.answered(address);
-  else if (network)
+  } else if (network) {
     health_.failed(address, Health::Clock::now());
+    if (placement_) placement_->failed(address);
+  }
 }
 
 Task<Status> ClientCore::rewind(const Request& request) {
@@ -261,10 +263,18 @@ Task<Result<StorePlace>> ClientCore::place_for_upload(std::string group,
   const Request one(
       group.empty() ? wire::Command::query_store : wire::Command::query_store_in_group,
       group.empty() ? wire::Bytes() : wire::encode(message));
+  if (placement_ && tried.empty()) {
+    const auto now = Placement::Clock::now();
+    auto last = placement_->place(group, now);
+    if (last && health_.healthy(last->address, now)) co_return *std::move(last);
+  }
   for (int turn = 0; turn <= (tried.empty() ? 0 : kOtherGroupTries); ++turn) {
     CAIRN_CO_TRY(reply, co_await ask_for_node(one, group, deadline));
     CAIRN_CO_TRY(place, parse_store_one(reply));
-    if (!tried.contains(place.address)) co_return place;
+    if (!tried.contains(place.address)) {
+      if (placement_) placement_->remember(group, place, Placement::Clock::now());
+      co_return place;
+    }
 
     message.group = place.group;
     const Request all(wire::Command::query_store_in_group_all, wire::encode(message));
@@ -280,6 +290,21 @@ Task<Result<StorePlace>> ClientCore::place_for_upload(std::string group,
     if (!group.empty()) break;
   }
   co_return Error{Errc::unavailable, "no other storage node takes uploads"};
+}
+
+Task<Result<Placement::View>> ClientCore::cluster_view(Deadline deadline) {
+  const auto now = Placement::Clock::now();
+  if (placement_) {
+    if (auto known = placement_->view(now)) co_return known;
+  }
+  const wire::ViewRequest everything;
+  const Request request(static_cast<std::uint8_t>(wire::NativeCommand::cluster_view),
+                        wire::encode(everything));
+  CAIRN_CO_TRY(reply, co_await ask_tracker(request, deadline));
+  CAIRN_CO_TRY(view, wire::decode_lenient<wire::ClusterView>(reply));
+  auto shared = std::make_shared<const wire::ClusterView>(std::move(view));
+  if (placement_) placement_->learn(shared, now);
+  co_return shared;
 }
 
 Task<Result<std::vector<Address>>> ClientCore::nodes_for_file(const ParsedId& id, bool update,
@@ -318,6 +343,12 @@ Task<Result<std::vector<Address>>> ClientCore::nodes_for_file(const ParsedId& id
 
 Task<Result<Address>> ClientCore::node_for_file(const ParsedId& id, bool update,
                                                 const std::set<Address>& tried, Deadline deadline) {
+  if (placement_ && tried.empty() && !update) {
+    static_cast<void>(co_await cluster_view(deadline)); // so that it is fresh
+    const auto now = Placement::Clock::now();
+    auto source = placement_->source_of(id.group, id.name, now);
+    if (source && health_.healthy(*source, now)) co_return *std::move(source);
+  }
   if (tried.empty()) {
     wire::GroupFile file;
     file.group = id.group;

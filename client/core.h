@@ -5,6 +5,7 @@
 
 #include "cairn/types.h"
 #include "client/identity.h"
+#include "client/placement.h"
 #include "client/retry.h"
 #include "client/tracker_replies.h"
 #include "client/transfer.h"
@@ -26,6 +27,12 @@ public:
   using Self = std::shared_ptr<ClientCore>;
 
   ClientCore(asio::io_context& io, ClientOptions options);
+
+  // Closes the idle connections and keeps none any more, so that the loop can come to its end.
+  void close() {
+    plain_.close();
+    native_.close();
+  }
 
   // The time a call may take.
   Deadline deadline(Timeout timeout) const;
@@ -73,6 +80,12 @@ public:
   // was reached, if any was.
   Task<Result<wire::Bytes>> ask_tracker(const Request& request, Deadline deadline);
 
+  // From now on uploads and reads remember for a moment what trackers said, and all who ask for
+  // cluster_view() share one. For programs that make many small requests.
+  void remember_placement() { placement_.emplace(kViewBelieved, kPlaceBelieved); }
+  // All nodes, as known for at most a second. Errors: those of the trackers.
+  Task<Result<Placement::View>> cluster_view(Deadline deadline);
+
   // A node for an upload that is not in `tried`. Errors: those of the trackers; unavailable.
   Task<Result<StorePlace>> place_for_upload(std::string group, const std::set<Address>& tried,
                                             Deadline deadline);
@@ -104,6 +117,8 @@ public:
                                         Deadline deadline);
 
 private:
+  static constexpr std::chrono::milliseconds kViewBelieved{1000};
+  static constexpr std::chrono::milliseconds kPlaceBelieved{200};
   struct Incoming;
 
   Task<Exchange> try_exchange(const Address& address, const Request& request, Deadline deadline,
@@ -126,6 +141,7 @@ private:
   ClientPool plain_;  // FastDFS protocol; says hello where there is an access key
   ClientPool native_; // after hello
   Health health_;
+  std::optional<Placement> placement_;
   DiskPool helpers_; // files and callbacks
 };
 

@@ -181,8 +181,10 @@ Task<Result<Downloaded>> ClientCore::download(std::string id, Sink sink, Downloa
         continue;
       }
       Sink::Body& body = sink.body();
-      auto work = [&body] { return body.commit(); };
-      CAIRN_CO_RETURN_IF_ERROR(co_await helpers_.run(std::move(work)));
+      if (!body.in_memory()) {
+        auto work = [&body] { return body.commit(); };
+        CAIRN_CO_RETURN_IF_ERROR(co_await helpers_.run(std::move(work)));
+      }
       Downloaded result;
       result.size = incoming.done;
       result.crc32 = incoming.checksums.value();

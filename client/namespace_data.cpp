@@ -20,13 +20,31 @@ constexpr std::uint64_t kFetchWhole = 4ULL << 20;
 constexpr std::uint64_t kBlock = 1ULL << 20;
 constexpr std::size_t kAhead = 4;
 
+// A part of what `read` gives.
+Source read_at(NsData::ReadAt read, std::uint64_t offset, std::uint64_t length) {
+  auto at = std::make_shared<std::uint64_t>(0);
+  Source::Reader reader = [read = std::move(read), offset, length,
+                           at](std::span<std::byte> out) -> Result<std::size_t> {
+    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), length - *at));
+    CAIRN_TRY(count, read(offset + *at, out.first(wanted)));
+    *at += count;
+    return count;
+  };
+  Source::Rewind rewind = [at]() -> Status {
+    *at = 0;
+    return {};
+  };
+  return Source::reader(length, std::move(reader), std::move(rewind));
+}
+
 } // namespace
 
 struct NsData::Job {
   explicit Job(const asio::any_io_executor& executor) : done(executor) {}
 
   std::uint64_t size = 0;
-  ReadAt read;
+  ReadAt read; // or, when it is empty:
+  wire::View memory;
   StoreOptions options;
   std::uint64_t next = 0; // first byte that nobody stores yet
   std::size_t workers = 0;
@@ -39,29 +57,19 @@ struct NsData::Job {
 
 Task<Result<wire::NsExtent>> NsData::store_piece(std::shared_ptr<Job> job, std::uint64_t offset,
                                                  std::uint64_t length) {
-  auto at = std::make_shared<std::uint64_t>(0);
-  Source::Reader reader = [job, offset, length,
-                           at](std::span<std::byte> out) -> Result<std::size_t> {
-    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), length - *at));
-    CAIRN_TRY(count, job->read(offset + *at, out.first(wanted)));
-    *at += count;
-    return count;
-  };
-  Source::Rewind rewind = [at]() -> Status {
-    *at = 0;
-    return {};
-  };
   UploadOptions upload;
   upload.extension = job->options.extension;
   upload.timeout = job->options.timeout;
   if (!job->options.groups.empty())
     upload.group = job->options.groups[job->next_group++ % job->options.groups.size()];
+  Source source = job->read ? read_at(job->read, offset, length)
+                            : Source::memory(job->memory.subspan(static_cast<std::size_t>(offset),
+                                                                 static_cast<std::size_t>(length)));
   upload.copies = job->options.copies;
   upload.copies_of_members = true;
   upload.on_copies = [job](unsigned have, unsigned) {
     job->stored.copies = job->stored.copies == 0 ? have : std::min(job->stored.copies, have);
   };
-  Source source = Source::reader(length, std::move(reader), std::move(rewind));
   CAIRN_CO_TRY(id, co_await core_->upload(std::move(source), std::move(upload)));
   wire::NsExtent extent;
   extent.offset = offset;
@@ -89,13 +97,25 @@ Task<void> NsData::work(std::shared_ptr<Job> job) {
 }
 
 Task<Result<NsData::Stored>> NsData::store(std::uint64_t size, ReadAt read, StoreOptions options) {
-  const auto executor = co_await asio::this_coro::executor;
-  auto job = std::make_shared<Job>(executor);
+  auto job = std::make_shared<Job>(co_await asio::this_coro::executor);
   job->size = size;
   job->read = std::move(read);
   job->options = std::move(options);
-  if (size == 0) co_return std::move(job->stored);
-  const std::uint64_t pieces = (size - 1) / job->options.piece_bytes + 1;
+  co_return co_await run(std::move(job));
+}
+
+Task<Result<NsData::Stored>> NsData::store(wire::View bytes, StoreOptions options) {
+  auto job = std::make_shared<Job>(co_await asio::this_coro::executor);
+  job->size = bytes.size();
+  job->memory = bytes;
+  job->options = std::move(options);
+  co_return co_await run(std::move(job));
+}
+
+Task<Result<NsData::Stored>> NsData::run(std::shared_ptr<Job> job) {
+  const auto executor = co_await asio::this_coro::executor;
+  if (job->size == 0) co_return std::move(job->stored);
+  const std::uint64_t pieces = (job->size - 1) / job->options.piece_bytes + 1;
   job->workers = static_cast<std::size_t>(
       std::clamp<std::uint64_t>(pieces, 1, std::max<std::size_t>(job->options.parallel, 1)));
   const std::size_t others = job->workers - 1;
@@ -112,16 +132,6 @@ Task<Result<NsData::Stored>> NsData::store(std::uint64_t size, ReadAt read, Stor
   }
   std::ranges::sort(job->stored.extents, {}, &wire::NsExtent::offset);
   co_return std::move(job->stored);
-}
-
-Task<Result<NsData::Stored>> NsData::store(wire::View bytes, StoreOptions options) {
-  ReadAt read = [bytes](std::uint64_t offset, std::span<std::byte> out) -> Result<std::size_t> {
-    const wire::View from = bytes.subspan(static_cast<std::size_t>(offset));
-    const std::size_t count = std::min(out.size(), from.size());
-    std::copy_n(from.begin(), count, out.begin());
-    return count;
-  };
-  co_return co_await store(bytes.size(), std::move(read), std::move(options));
 }
 
 Task<void> NsData::discard(std::vector<wire::NsExtent> extents) {

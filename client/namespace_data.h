@@ -57,6 +57,7 @@ public:
 private:
   struct Job;
 
+  Task<Result<Stored>> run(std::shared_ptr<Job> job);
   Task<Result<wire::NsExtent>> store_piece(std::shared_ptr<Job> job, std::uint64_t offset,
                                            std::uint64_t length);
   Task<void> work(std::shared_ptr<Job> job);

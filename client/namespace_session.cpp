@@ -33,7 +33,8 @@ NsSession::NsSession(asio::io_context& io, ClientOptions client, Options options
       client_(std::move(client)),
       identity_(read_identity(client_)),
       options_(std::move(options)),
-      wake_(executor_) {}
+      wake_(executor_),
+      renewal_(executor_) {}
 
 NsSession::~NsSession() = default;
 
@@ -66,7 +67,9 @@ Task<void> NsSession::close() {
     static_cast<void>(co_await call(NsOp::detach, NsIdentity(), wire::Bytes(), goodbye));
   }
   closing_ = true;
+  renewal_.cancel();
   disconnect();
+  connection_.reset();
   lose_changes();
   tell_waiters();
 }
@@ -309,11 +312,10 @@ Task<void> NsSession::retry_later(std::uint64_t request) {
 }
 
 Task<void> NsSession::renew() {
-  asio::steady_timer timer(executor_);
   while (!closing_) {
-    timer.expires_after(std::chrono::milliseconds(
+    renewal_.expires_after(std::chrono::milliseconds(
         attached_.lease_ms == 0 ? 1000 : std::max(attached_.lease_ms / 5, 200U)));
-    co_await timer.async_wait(as_result);
+    co_await renewal_.async_wait(as_result);
     if (closing_ || !ready_) continue;
     const std::chrono::milliseconds most(attached_.lease_ms);
     static_cast<void>(co_await call(NsOp::renew, NsIdentity(), wire::Bytes(), most));

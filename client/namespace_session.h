@@ -147,7 +147,8 @@ private:
   std::map<std::uint64_t, std::shared_ptr<Pending>> pending_; // by request
   std::set<std::uint64_t> unanswered_;                        // sequence numbers
   std::vector<wire::Bytes> outbox_;
-  asio::steady_timer wake_; // something to write, or the connection has changed
+  asio::steady_timer wake_;    // something to write, or the connection has changed
+  asio::steady_timer renewal_; // until the next sign of life
   // Each has its own timer: one that several arm would wake the others each time.
   std::set<asio::steady_timer*> waiters_;
 };

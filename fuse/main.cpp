@@ -34,6 +34,8 @@ constexpr int kDenied = 4;
 constexpr int kUnavailable = 6;
 // Time to store what was written when the program is told to end.
 constexpr std::chrono::seconds kGoodbye{60};
+// And for what is on its way after that: connections, timers.
+constexpr std::chrono::seconds kLastOnes{3};
 
 int exit_code(cairn::Errc code) {
   switch (code) {
@@ -133,24 +135,36 @@ int serve(const MountOptions& options, cairn::ClientOptions client, Background& 
   sigset_t before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread loop([&io] { io.run(); });
+  std::promise<void> ran_out;
+  std::thread loop([&io, &ran_out] {
+    io.run();
+    ran_out.set_value();
+  });
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   const auto start_notifier = [&](fuse_session* of) {
     ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
     mount.notifier().start(of);
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   };
-  const auto end_loop = [&] {
+  // What still runs on the loop uses the mount, so it must have come to its end before that goes.
+  const auto end_loop = [&](int status) {
     work.reset();
-    io.stop();
+    if (ran_out.get_future().wait_for(kLastOnes) != std::future_status::ready) {
+      spdlog::shutdown();
+      std::_Exit(status);
+    }
     loop.join();
   };
   const auto opened =
       run_on(io, mount.open(), options.timeout + std::chrono::seconds(5))
           .value_or(cairn::Status(cairn::Error(cairn::Errc::timeout, "the cluster is silent")));
   if (!opened) {
-    end_loop();
-    return fail(options.source + ": " + opened.error().text(), exit_code(opened.error().code));
+    const int status =
+        fail(options.source + ": " + opened.error().text(), exit_code(opened.error().code));
+    background.done(status);
+    run_on(io, say_goodbye(mount), kLastOnes);
+    end_loop(status);
+    return status;
   }
 
   std::vector<std::string> words{"cairn-mount"};
@@ -170,8 +184,11 @@ int serve(const MountOptions& options, cairn::ClientOptions client, Background& 
   if (session == nullptr || fuse_set_signal_handlers(session) != 0 ||
       fuse_session_mount(session, options.directory.c_str()) != 0) {
     if (session != nullptr) fuse_session_destroy(session);
-    end_loop();
-    return fail("cannot mount " + options.directory, kUnavailable);
+    const int status = fail("cannot mount " + options.directory, kUnavailable);
+    background.done(status);
+    run_on(io, say_goodbye(mount), kLastOnes);
+    end_loop(status);
+    return status;
   }
   start_notifier(session);
   fuse_loop_config* config = fuse_loop_cfg_create();
@@ -188,10 +205,11 @@ int serve(const MountOptions& options, cairn::ClientOptions client, Background& 
   mount.notifier().stop();
   fuse_session_unmount(session);
   fuse_remove_signal_handlers(session);
-  end_loop();
-  fuse_session_destroy(session);
+  const int status = stored && ended >= 0 ? kGood : kUnavailable;
   background.done(kUnavailable); // only if the kernel never answered
-  return stored && ended >= 0 ? kGood : kUnavailable;
+  end_loop(status);
+  fuse_session_destroy(session);
+  return status;
 }
 
 int run(int argc, char** argv) {
