@@ -2,6 +2,7 @@
 #include "client/core.h"
 
 #include "common/wire/fastdfs.h"
+#include "common/wire/origin_mark.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -359,7 +360,8 @@ Task<Result<wire::Bytes>> ClientCore::file_request(ParsedId id, bool update, Rep
   co_return *last;
 }
 
-Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions options) {
+Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions options,
+                                             std::string mark) {
   CAIRN_CO_RETURN_IF_ERROR(validate_metadata(options.metadata));
   const Deadline deadline = this->deadline(options.timeout);
   std::set<Address> tried;
@@ -371,9 +373,14 @@ Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions option
     prefix.store_path = place->store_path;
     prefix.file_size = source.size();
     prefix.extension = options.extension;
-    Request request(
-        options.appender ? wire::Command::upload_appender_file : wire::Command::upload_file,
-        wire::encode(prefix));
+    const auto command = !mark.empty()      ? static_cast<wire::Command>(wire::kUploadMarked)
+                         : options.appender ? wire::Command::upload_appender_file
+                                            : wire::Command::upload_file;
+    wire::Bytes head;
+    wire::Writer writer(head);
+    if (!mark.empty()) writer.length_tagged(wire::as_view(mark));
+    writer.raw(wire::encode(prefix));
+    Request request(command, std::move(head));
     request.source = source;
     request.progress = options.progress;
     if (attempt > 0) CAIRN_CO_RETURN_IF_ERROR(co_await rewind(request));

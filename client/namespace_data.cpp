@@ -23,7 +23,33 @@ constexpr std::chrono::milliseconds kCopiesTimeout{3000};
 constexpr std::chrono::milliseconds kLook{4};
 constexpr std::chrono::milliseconds kLookMost{100};
 
+// What the mark of all says of `length` bytes at `offset` of it.
+wire::OriginMark part_of(const wire::OriginMark& all, std::uint64_t offset, std::uint64_t length) {
+  wire::OriginMark part = all;
+  part.ranges.clear();
+  if (all.ranges.empty()) {
+    part.ranges.push_back(wire::OriginRange{offset, length});
+    return part;
+  }
+  std::uint64_t at = 0; // of the content, where a range begins
+  for (const wire::OriginRange& range : all.ranges) {
+    const std::uint64_t from = std::max(at, offset);
+    const std::uint64_t to = std::min(at + range.length, offset + length);
+    if (from < to) part.ranges.push_back(wire::OriginRange{range.offset + from - at, to - from});
+    at += range.length;
+  }
+  return part;
+}
+
 } // namespace
+
+wire::OriginMark NsData::origin_of(const wire::NsAttachReply& attached, std::string export_name) {
+  wire::OriginMark mark;
+  mark.realm = wire::origin_realm(attached.cluster_uuid);
+  mark.session = attached.session;
+  mark.export_name = std::move(export_name);
+  return mark;
+}
 
 struct NsData::Job {
   explicit Job(const asio::any_io_executor& executor) : done(executor) {}
@@ -117,7 +143,8 @@ Task<Result<wire::NsExtent>> NsData::store_piece(std::shared_ptr<Job> job, std::
   if (!job->options.groups.empty())
     upload.group = job->options.groups[job->next_group++ % job->options.groups.size()];
   Source source = Source::reader(length, std::move(reader), std::move(rewind));
-  CAIRN_CO_TRY(id, co_await core_->upload(std::move(source), std::move(upload)));
+  std::string mark = wire::encode_origin(part_of(job->options.origin, offset, length));
+  CAIRN_CO_TRY(id, co_await core_->upload(std::move(source), std::move(upload), std::move(mark)));
   if (job->options.copies > 1) {
     const unsigned have = co_await wait_for_copies(id, job->options.copies);
     job->stored.copies = job->stored.copies == 0 ? have : std::min(job->stored.copies, have);
@@ -156,6 +183,10 @@ Task<Result<NsData::Stored>> NsData::store(std::uint64_t size, ReadAt read, Stor
   job->read = std::move(read);
   job->options = std::move(options);
   if (size == 0) co_return std::move(job->stored);
+  job->options.origin.written =
+      static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
+                                     std::chrono::system_clock::now().time_since_epoch())
+                                     .count());
   const std::uint64_t pieces = (size - 1) / job->options.piece_bytes + 1;
   job->workers = static_cast<std::size_t>(
       std::clamp<std::uint64_t>(pieces, 1, std::max<std::size_t>(job->options.parallel, 1)));
@@ -198,6 +229,7 @@ Task<void> NsData::discard(std::vector<wire::NsExtent> extents) {
     const wire::View rest = wire::as_view(name);
     body.insert(body.end(), rest.begin(), rest.end());
     ClientCore::Request request(wire::Command::delete_file, std::move(body));
+    request.native = true; // only who knows the secret may
     const auto deadline = core_->deadline(Timeout(std::chrono::seconds(5)));
     static_cast<void>(co_await core_->file_request(*std::move(parsed), true, Repeat::harmless,
                                                    std::move(request), deadline));

@@ -2,7 +2,10 @@
 data leaves the storage nodes; kill -9 of the tracker in a storm loses nothing and does nothing
 twice."""
 
+import contextlib
+import functools
 import json
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -131,6 +134,74 @@ class Deletion(clusters.ClusterTest):
             self.assertLess(time.monotonic(), end, f"{stored} is still there")
             time.sleep(0.2)
         workload.cairn(self.cluster, "info", by_id)
+        for node in self.cluster.storages:
+            path = self.cluster.path_of(stored, node)
+            clusters.wait_until(f"{path} gone", lambda p=path: not os.path.exists(p), 30)
+            self.assertTrue(os.path.exists(self.cluster.path_of(by_id, node)))
+
+
+class Orphans(clusters.ClusterTest):
+    """What a client that dies between upload and commit leaves is removed, and nothing else."""
+
+    shape = {"storages": 2}
+
+    def marks(self, node):
+        """{ID: origin mark} of the stored files on the disks of a node."""
+        found = {}
+        for name in workload.files_on(node):
+            with contextlib.suppress(OSError):
+                path = self.cluster.path_of("group1/" + name, node)
+                found["group1/" + name] = os.getxattr(path, "user.cairn.origin")
+        return found
+
+    def test_what_has_no_name_goes_and_all_else_stays(self):
+        self.cluster.reconfigure(self.cluster.tracker, orphan_age="2s")
+        cairn = functools.partial(workload.cairn, self.cluster)
+        by_id = cairn("upload", IMAGES / "rocket.jpg").stdout.strip()
+        cairn("export", "add", "crash")
+        cairn("cp", IMAGES / "rocket.jpg", ":/crash/kept.jpg")
+        cairn("mv", "/crash/kept.jpg", "/crash/moved.jpg")  # the mark's hint is wrong now
+        kept = json.loads(cairn("--json", "stat", "/crash/moved.jpg").stdout)[0]["ids"][0]
+        first, second = self.cluster.storages
+        clusters.wait_until("the mark at both", lambda: kept in self.marks(second), 30)
+        self.assertEqual(self.marks(first)[kept], self.marks(second)[kept])
+        self.assertNotIn(by_id, self.marks(first))
+        # By its ID it is only read.
+        self.assertEqual(cairn("delete", kept, check=False).returncode, 4)
+        self.assertEqual(cairn("meta", "set", kept, "a=b", check=False).returncode, 4)
+
+        with tempfile.TemporaryDirectory() as folder:
+            big = pathlib.Path(folder, "big.bin")
+            with open(big, "wb") as file:
+                file.truncate(1 << 30)
+            command = [clusters.binary("cairn"), "--conf", self.cluster.client_conf]
+            copy = subprocess.Popen([*command, "cp", big, ":/crash/never.bin"])
+            try:
+                clusters.wait_until(
+                    "a piece of it",
+                    lambda: len(set(self.marks(first)) | set(self.marks(second))) > 1,
+                    60,
+                )
+            finally:
+                copy.kill()
+                copy.wait()
+        lost = (set(self.marks(first)) | set(self.marks(second))) - {kept}
+        self.assertTrue(lost)
+        # Its session is over 20 s after it was last heard of.
+        clusters.wait_until(
+            "the end of what has no name",
+            lambda: not lost & (set(self.marks(first)) | set(self.marks(second))),
+            90,
+        )
+        self.assertEqual(cairn("stat", "/crash/never.bin", check=False).returncode, 3)
+        self.assertEqual(set(self.marks(first)), {kept})
+        cairn("info", by_id)
+        self.assertEqual(
+            subprocess.run([*command, "cat", "/crash/moved.jpg"], capture_output=True).stdout,
+            (IMAGES / "rocket.jpg").read_bytes(),
+        )
+        sound = json.loads(cairn("--json", "fsck", "--data", "--repair").stdout)
+        self.assertEqual((sound["faults"], sound["missing"], sound["unnamed"]), ([], [], []))
 
 
 class Storm(clusters.ClusterTest):

@@ -1,13 +1,17 @@
 // Tables in a LevelDB.
 #include "tracker/log/meta_store.h"
 
+#include "common/daemon/log.h"
 #include "common/wire/mutation.h"
+#include "tracker/log/pinning_env.h"
 
 #include <leveldb/cache.h>
 #include <leveldb/db.h>
 #include <leveldb/filter_policy.h>
 #include <leveldb/write_batch.h>
 
+#include <atomic>
+#include <chrono>
 #include <xxhash.h>
 
 namespace cairn::tracker {
@@ -40,8 +44,18 @@ std::string_view view(const leveldb::Slice& text) {
 Error failed(std::string_view what, const leveldb::Status& status) {
   Errc code = Errc::io_error;
   if (status.IsNotFound()) code = Errc::not_found;
-  if (status.IsCorruption()) code = Errc::corrupt;
-  return Error{code, std::string(what) + ": " + status.ToString()};
+  std::string advice;
+  if (status.IsCorruption()) {
+    code = Errc::corrupt;
+    advice = "; it is damaged: see `cairn namespace restore`";
+    // Whoever asked is told; an operator must be, but not for each row of a scan.
+    static std::atomic<std::int64_t> told{0};
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    const auto second = std::chrono::duration_cast<std::chrono::seconds>(now).count();
+    if (auto before = told.load(); second >= before + 10 && told.exchange(second) == before)
+      logger("tracker.log").error("the metadata store is damaged error={}", status.ToString());
+  }
+  return Error{code, std::string(what) + ": " + status.ToString() + advice};
 }
 
 leveldb::ReadOptions reading(const leveldb::Snapshot* snapshot) {
@@ -66,7 +80,8 @@ MetaStore::Snapshot::~Snapshot() {
 }
 
 MetaStore::MetaStore()
-    : filter_(leveldb::NewBloomFilterPolicy(kBloomBitsPerKey)),
+    : env_(std::make_unique<PinningEnv>()),
+      filter_(leveldb::NewBloomFilterPolicy(kBloomBitsPerKey)),
       cache_(leveldb::NewLRUCache(kCacheBytes)) {}
 
 MetaStore::~MetaStore() = default;
@@ -77,7 +92,9 @@ Result<std::unique_ptr<MetaStore>> MetaStore::open(const std::filesystem::path& 
   if (failure) return errno_error("cannot make " + directory.string(), failure.value());
 
   std::unique_ptr<MetaStore> store(new MetaStore);
+  store->directory_ = directory;
   leveldb::Options options;
+  options.env = store->env_.get();
   options.create_if_missing = true;
   options.paranoid_checks = true;
   options.filter_policy = store->filter_.get();
@@ -136,6 +153,7 @@ Status MetaStore::apply(std::span<const LogEntry> entries, bool sync) {
   rows.Put(slice(kAppliedKey), slice(wire::as_text(value)));
   leveldb::WriteOptions options;
   options.sync = sync;
+  const std::lock_guard lock(apply_mutex_);
   if (const auto written = db_->Write(options, &rows); !written.ok())
     return failed("metadata store", written);
   applied_ = last;
