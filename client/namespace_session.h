@@ -116,7 +116,8 @@ private:
   void finish(std::uint64_t request, Result<Answer> answer);
   void lose_changes();
   void disconnect();
-  // Waits until the session is attached, a sequence number is free again, it was closed, or `until`.
+  // Waits until the session is attached, a sequence number is free again, it was closed, or
+  // `until`.
   Task<void> wait_change(std::chrono::steady_clock::time_point until);
   void tell_waiters();
 

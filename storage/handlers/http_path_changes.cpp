@@ -2,13 +2,12 @@
 #include "storage/handlers/http_path_changes.h"
 
 #include "common/base/text.h"
+#include "common/wire/copies.h"
 #include "common/wire/namespace_paths.h"
 #include "common/wire/origin_mark.h"
 #include "storage/handlers/incoming.h"
 #include "storage/http/url.h"
 
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/this_coro.hpp>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -22,9 +21,6 @@ namespace cairn::storage {
 namespace {
 
 constexpr std::string_view kAllowed = "GET, HEAD, PUT, DELETE";
-constexpr std::chrono::milliseconds kCopiesTimeout{3000};
-constexpr std::chrono::milliseconds kLook{10};
-constexpr std::chrono::milliseconds kLookMost{100};
 
 HttpReply json_reply(int status, const nlohmann::json& document) {
   HttpReply reply = HttpReply::text(
@@ -132,40 +128,6 @@ std::string PathChanges::other_place(const wire::NsExport& of) const {
   return {};
 }
 
-Task<unsigned> PathChanges::wait_for_copies(RemoteName name, unsigned copies) {
-  std::vector<wire::NodeView> others;
-  const auto map = context_.peers.get();
-  for (const wire::NodeView& node : map->members())
-    if (node.state == wire::NodeState::active) others.push_back(node);
-  const auto end = std::chrono::steady_clock::now() + kCopiesTimeout;
-  const unsigned wanted = std::min(copies, static_cast<unsigned>(others.size()) + 1U);
-  unsigned have = 1;
-  wire::NameRequest request;
-  request.name = name.canonical();
-  const wire::Bytes probe = wire::encode(request);
-  asio::steady_timer timer(co_await asio::this_coro::executor);
-  for (auto pause = kLook; have < wanted && std::chrono::steady_clock::now() < end;
-       pause = std::min(pause * 2, kLookMost)) {
-    timer.expires_after(pause);
-    co_await timer.async_wait(as_result);
-    for (auto node = others.begin(); node != others.end() && have < wanted;) {
-      const wire::NodeView asked = *node;
-      wire::Bytes body = probe;
-      const auto answer =
-          co_await context_.remote().ask_node(asked, wire::NativeCommand::probe, std::move(body));
-      const auto found = answer ? wire::decode_lenient<wire::ProbeReply>(*answer)
-                                : Result<wire::ProbeReply>(Errc::unavailable);
-      if (found && found->presence == wire::Presence::present && !found->damaged) {
-        ++have;
-        node = others.erase(node);
-      } else {
-        ++node;
-      }
-    }
-  }
-  co_return have;
-}
-
 Task<HttpReply> PathChanges::put(const HttpRequest& request, const Grant& grant, std::string path) {
   if (auto taken = takes_changes(context_); !taken) co_return later("starting or stopping");
   const std::uint64_t limit = context_.config.http.upload_size_max;
@@ -196,6 +158,9 @@ Task<HttpReply> PathChanges::put(const HttpRequest& request, const Grant& grant,
   }
   auto digests = ContentDigests::of(request);
   if (!digests) co_return not_taken(digests.error(), limit);
+  const auto wanted = std::min<std::uint32_t>(std::max(options->copies, 1U), wire::kCopiesMask);
+  auto copies = copies_wanted(context_, static_cast<std::uint8_t>(wanted | wire::kCopiesOfMembers));
+  if (!copies) co_return later("too few nodes for the copies of the export");
   Counted counted(context_.counters.upload);
   const auto ticket = begin_under(context_.uploads);
   if (!ticket) co_return later("too many uploads at once");
@@ -214,7 +179,6 @@ Task<HttpReply> PathChanges::put(const HttpRequest& request, const Grant& grant,
   change.exclusive = none_match == "*";
   change.size = incoming.size();
   std::optional<RemoteName> stored;
-  unsigned copies = 1;
   if (incoming.size() > 0) {
     wire::OriginMark mark;
     mark.realm = wire::origin_realm(context_.peers.get()->view().cluster_uuid);
@@ -228,7 +192,7 @@ Task<HttpReply> PathChanges::put(const HttpRequest& request, const Grant& grant,
     mark.path = path.substr(export_name.size() + 2);
     std::string encoded = wire::encode_origin(mark);
     auto made = co_await incoming.finish(extension_of(path.substr(path.rfind('/') + 1)), {},
-                                         std::move(encoded));
+                                         std::move(encoded), *copies);
     if (!made) {
       spdlog::warn("upload over HTTP failed cause={}", made.error().text());
       co_return not_taken(made.error(), limit);
@@ -236,7 +200,10 @@ Task<HttpReply> PathChanges::put(const HttpRequest& request, const Grant& grant,
     auto name = parse_remote_name(made->name);
     if (!name) co_return later("try again later");
     stored = *std::move(name);
-    if (options->copies > 1) copies = co_await wait_for_copies(*stored, options->copies);
+    if (copies->is_short() && context_.config.copies_short == config::CopiesShort::refuse) {
+      static_cast<void>(co_await remove_file(context_, *stored));
+      co_return error_reply(504, "too few copies in time; nothing was changed");
+    }
     wire::NsExtent extent;
     extent.length = incoming.size();
     extent.id = context_.config.group_name + "/" + made->name;
@@ -264,9 +231,9 @@ Task<HttpReply> PathChanges::put(const HttpRequest& request, const Grant& grant,
   }
   for (const auto& [algorithm, value] : digests->values()) document[algorithm] = value;
   HttpReply reply = json_reply(named->created ? 201 : 200, document);
-  if (options->copies > copies && stored)
+  if (copies->is_short() && stored)
     reply.headers.emplace_back("X-Cairn-Copies",
-                               std::to_string(copies) + "/" + std::to_string(options->copies));
+                               std::to_string(copies->have) + "/" + std::to_string(copies->wanted));
   co_return reply;
 }
 

@@ -25,8 +25,6 @@ public:
 private:
   Task<HttpReply> put(const HttpRequest& request, const Grant& grant, std::string path);
   Task<HttpReply> remove(const HttpRequest& request, const Grant& grant, std::string path);
-  // Waits until so many members have it, for a while; answers how many there are.
-  Task<unsigned> wait_for_copies(RemoteName name, unsigned copies);
   // A member of one of these groups that takes uploads; empty: none is known.
   std::string other_place(const wire::NsExport& of) const;
 

@@ -2,6 +2,7 @@
 #include "storage/handlers/http_upload.h"
 
 #include "common/base/text.h"
+#include "common/wire/copies.h"
 #include "storage/handlers/incoming.h"
 #include "storage/http/multipart.h"
 #include "storage/http/url.h"
@@ -10,6 +11,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <charconv>
 #include <ctime>
 #include <utility>
 
@@ -20,6 +22,7 @@ namespace {
 constexpr std::size_t kSmallPiece = 16 * 1024;
 constexpr std::string_view kMetaHeader = "x-cairn-meta-";
 constexpr std::size_t kMetadataMax = 32 * 1024;
+constexpr const char* kCopiesHeader = "X-Cairn-Copies";
 constexpr std::string_view kAllowed = "GET, HEAD, POST, PUT, DELETE";
 
 HttpReply json_reply(int status, const nlohmann::json& document) {
@@ -74,6 +77,20 @@ Result<std::string> metadata_of(const HttpRequest& request) {
   if (!good || text.size() > kMetadataMax)
     return Error{Errc::invalid_argument, "metadata: names up to 64, values up to 256 bytes"};
   return text;
+}
+
+// The copies that "X-Cairn-Copies: N" asks for, or the group. Errors: invalid_argument; as
+// copies_wanted().
+Result<Copies> copies_of(Context& context, const HttpRequest& request) {
+  const std::string_view text = request.header(kCopiesHeader);
+  std::uint8_t wanted = 0;
+  if (!text.empty()) {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), wanted);
+    if (error != std::errc() || end != text.data() + text.size() || wanted == 0 ||
+        wanted > wire::kCopiesMask)
+      return Error{Errc::invalid_argument, "X-Cairn-Copies is a number from 1 to 31"};
+  }
+  return copies_wanted(context, wanted);
 }
 
 // Moves the one file of a form. `file_name` is set to its name. Errors besides those of the parts:
@@ -176,6 +193,8 @@ Task<HttpReply> HttpChanges::upload(const HttpRequest& request, const Grant& gra
   if (is_form && body == nullptr) co_return error_reply(400, "the form is empty");
   auto metadata = metadata_of(request);
   if (!metadata) co_return failed(metadata.error());
+  auto copies = copies_of(context_, request);
+  if (!copies) co_return failed(copies.error());
   auto digests = ContentDigests::of(request);
   if (!digests) co_return failed(digests.error());
   if (is_form && !digests->empty()) digests = ContentDigests(); // they are those of the form
@@ -200,7 +219,8 @@ Task<HttpReply> HttpChanges::upload(const HttpRequest& request, const Grant& gra
   if (!taken) co_return failed(taken.error());
   if (auto checked = digests->check(); !checked) co_return failed(checked.error());
 
-  auto made = co_await incoming.finish(extension_of(file_name), *std::move(metadata));
+  auto made = co_await incoming.finish(extension_of(file_name), *std::move(metadata), std::string(),
+                                       *copies);
   if (!made) {
     spdlog::warn("upload over HTTP failed cause={}", made.error().text());
     co_return failed(made.error());
@@ -221,8 +241,14 @@ Task<HttpReply> HttpChanges::upload(const HttpRequest& request, const Grant& gra
   for (const auto& [algorithm, value] : digests->values()) document[algorithm] = value;
   document["url"] =
       request.host.empty() ? "/" + id : "http://" + std::string(request.host) + "/" + id;
-  HttpReply reply = json_reply(201, document);
+  const bool refused =
+      copies->is_short() && context_.config.copies_short == config::CopiesShort::refuse;
+  if (refused) document["error"] = "too few copies in time; the file stays and is synced";
+  HttpReply reply = json_reply(refused ? 504 : 201, document);
   reply.headers.emplace_back("Location", "/" + id);
+  if (copies->wanted > 1)
+    reply.headers.emplace_back(kCopiesHeader,
+                               std::to_string(copies->have) + "/" + std::to_string(copies->wanted));
   co_return reply;
 }
 

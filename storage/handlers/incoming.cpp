@@ -54,8 +54,8 @@ Task<Status> Incoming::add(wire::View bytes) {
   co_return co_await pool.run(std::move(write));
 }
 
-Task<Result<Change>> Incoming::finish(std::string extension, std::string metadata,
-                                      std::string mark) {
+Task<Result<Change>> Incoming::finish(std::string extension, std::string metadata, std::string mark,
+                                      Copies& copies) {
   NewFile file;
   file.extension = std::move(extension);
   file.mark = std::move(mark);
@@ -69,7 +69,7 @@ Task<Result<Change>> Incoming::finish(std::string extension, std::string metadat
     return made;
   };
   auto made = co_await context_.store.pool(place_->store_path).run(std::move(create));
-  co_return co_await committed(context_, std::move(made));
+  co_return co_await committed(context_, std::move(made), copies);
 }
 
 Task<Status> take_raw(RequestBody* body, Incoming& incoming, ContentDigests& digests) {

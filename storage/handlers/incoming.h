@@ -26,7 +26,8 @@ public:
   Task<Status> add(wire::View bytes);
   // Gives it a name and makes it durable, with metadata if there is any, and `mark` (see
   // origin_mark.h) if it is for the namespace.
-  Task<Result<Change>> finish(std::string extension, std::string metadata, std::string mark = {});
+  Task<Result<Change>> finish(std::string extension, std::string metadata, std::string mark,
+                              Copies& copies);
   std::uint64_t size() const { return size_; }
 
 private:
