@@ -1,7 +1,6 @@
 // Tables in a LevelDB.
 #include "tracker/log/meta_store.h"
 
-#include "common/daemon/log.h"
 #include "common/wire/mutation.h"
 #include "tracker/log/pinning_env.h"
 
@@ -48,12 +47,6 @@ Error failed(std::string_view what, const leveldb::Status& status) {
   if (status.IsCorruption()) {
     code = Errc::corrupt;
     advice = "; it is damaged: see `cairn namespace restore`";
-    // Whoever asked is told; an operator must be, but not for each row of a scan.
-    static std::atomic<std::int64_t> told{0};
-    const auto now = std::chrono::steady_clock::now().time_since_epoch();
-    const auto second = std::chrono::duration_cast<std::chrono::seconds>(now).count();
-    if (auto before = told.load(); second >= before + 10 && told.exchange(second) == before)
-      logger("tracker.log").error("the metadata store is damaged error={}", status.ToString());
   }
   return Error{code, std::string(what) + ": " + status.ToString() + advice};
 }
@@ -91,6 +84,16 @@ Result<std::unique_ptr<MetaStore>> MetaStore::open(const std::filesystem::path& 
   std::filesystem::create_directories(directory, failure);
   if (failure) return errno_error("cannot make " + directory.string(), failure.value());
 
+  // LevelDB would begin anew beside what is left of a store without this file.
+  if (!std::filesystem::exists(directory / "CURRENT", failure)) {
+    for (std::filesystem::directory_iterator at(directory, failure), end; !failure && at != end;
+         at.increment(failure)) {
+      const std::string name = at->path().filename().string();
+      if (name.ends_with(".ldb") || name.starts_with("MANIFEST-"))
+        return Error{Errc::corrupt, directory.string() + " has lost its file CURRENT; it is " +
+                                        "damaged: see `cairn namespace restore`"};
+    }
+  }
   std::unique_ptr<MetaStore> store(new MetaStore);
   store->directory_ = directory;
   leveldb::Options options;
