@@ -3,6 +3,7 @@
 
 #include "common/wire/copies.h"
 #include "common/wire/fastdfs.h"
+#include "common/wire/origin_mark.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -422,7 +423,8 @@ Result<std::string> uploaded_id(wire::View reply, const UploadOptions& options) 
 }
 } // namespace
 
-Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions options) {
+Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions options,
+                                             std::string mark) {
   CAIRN_CO_RETURN_IF_ERROR(validate_upload(options));
   const Deadline deadline = this->deadline(options.timeout);
   std::set<Address> tried;
@@ -434,9 +436,14 @@ Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions option
     prefix.store_path = place->store_path;
     prefix.file_size = source.size();
     prefix.extension = options.extension;
-    Request request(
-        options.appender ? wire::Command::upload_appender_file : wire::Command::upload_file,
-        wire::encode(prefix));
+    const auto command = !mark.empty()      ? static_cast<wire::Command>(wire::kUploadMarked)
+                         : options.appender ? wire::Command::upload_appender_file
+                                            : wire::Command::upload_file;
+    wire::Bytes head;
+    wire::Writer writer(head);
+    if (!mark.empty()) writer.length_tagged(wire::as_view(mark));
+    writer.raw(wire::encode(prefix));
+    Request request(command, std::move(head));
     request.source = source;
     request.progress = options.progress;
     request.flags = copies_flags(options);

@@ -99,7 +99,8 @@ public:
   // --- operations
   // ----------------------------------------------------------------------------------
 
-  Task<Result<std::string>> upload(Source source, UploadOptions options);
+  // `mark`: what the file is for (encode_origin()); empty: it belongs to whoever has its ID.
+  Task<Result<std::string>> upload(Source source, UploadOptions options, std::string mark = {});
   Task<Result<std::string>> upload_slave(std::string master_id, std::string prefix,
                                          std::string extension, Source source,
                                          UploadOptions options);

@@ -142,6 +142,11 @@ Result<FileStatus> Namespace::write(std::string path, Content content, WriteOpti
   return loop_->wait(loop_->tree.write(std::move(path), std::move(content), std::move(options)));
 }
 
+Result<FileStatus> Namespace::name(std::string path, std::vector<StoredPart> parts,
+                                   std::uint64_t size, WriteOptions options) {
+  return loop_->wait(loop_->tree.name(std::move(path), std::move(parts), size, std::move(options)));
+}
+
 Result<FileStatus> Namespace::mkdir(std::string path, std::uint32_t mode, bool parents) {
   return loop_->wait(loop_->tree.mkdir(std::move(path), mode, parents));
 }

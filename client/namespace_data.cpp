@@ -37,7 +37,33 @@ Source read_at(NsData::ReadAt read, std::uint64_t offset, std::uint64_t length) 
   return Source::reader(length, std::move(reader), std::move(rewind));
 }
 
+// What the mark of all says of `length` bytes at `offset` of it.
+wire::OriginMark part_of(const wire::OriginMark& all, std::uint64_t offset, std::uint64_t length) {
+  wire::OriginMark part = all;
+  part.ranges.clear();
+  if (all.ranges.empty()) {
+    part.ranges.push_back(wire::OriginRange{offset, length});
+    return part;
+  }
+  std::uint64_t at = 0; // of the content, where a range begins
+  for (const wire::OriginRange& range : all.ranges) {
+    const std::uint64_t from = std::max(at, offset);
+    const std::uint64_t to = std::min(at + range.length, offset + length);
+    if (from < to) part.ranges.push_back(wire::OriginRange{range.offset + from - at, to - from});
+    at += range.length;
+  }
+  return part;
+}
+
 } // namespace
+
+wire::OriginMark NsData::origin_of(const wire::NsAttachReply& attached, std::string export_name) {
+  wire::OriginMark mark;
+  mark.realm = wire::origin_realm(attached.cluster_uuid);
+  mark.session = attached.session;
+  mark.export_name = std::move(export_name);
+  return mark;
+}
 
 struct NsData::Job {
   explicit Job(const asio::any_io_executor& executor) : done(executor) {}
@@ -70,7 +96,8 @@ Task<Result<wire::NsExtent>> NsData::store_piece(std::shared_ptr<Job> job, std::
   upload.on_copies = [job](unsigned have, unsigned) {
     job->stored.copies = job->stored.copies == 0 ? have : std::min(job->stored.copies, have);
   };
-  CAIRN_CO_TRY(id, co_await core_->upload(std::move(source), std::move(upload)));
+  std::string mark = wire::encode_origin(part_of(job->options.origin, offset, length));
+  CAIRN_CO_TRY(id, co_await core_->upload(std::move(source), std::move(upload), std::move(mark)));
   wire::NsExtent extent;
   extent.offset = offset;
   extent.length = length;
@@ -115,6 +142,10 @@ Task<Result<NsData::Stored>> NsData::store(wire::View bytes, StoreOptions option
 Task<Result<NsData::Stored>> NsData::run(std::shared_ptr<Job> job) {
   const auto executor = co_await asio::this_coro::executor;
   if (job->size == 0) co_return std::move(job->stored);
+  job->options.origin.written =
+      static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
+                                     std::chrono::system_clock::now().time_since_epoch())
+                                     .count());
   const std::uint64_t pieces = (job->size - 1) / job->options.piece_bytes + 1;
   job->workers = static_cast<std::size_t>(
       std::clamp<std::uint64_t>(pieces, 1, std::max<std::size_t>(job->options.parallel, 1)));
@@ -143,7 +174,8 @@ Task<void> NsData::discard(std::vector<wire::NsExtent> extents) {
     wire::GroupFile file;
     file.group = parsed->group;
     file.name = parsed->name;
-    const ClientCore::Request request(wire::Command::delete_file, wire::encode(file));
+    ClientCore::Request request(wire::Command::delete_file, wire::encode(file));
+    request.native = true; // only who knows the secret may
     const auto deadline = core_->deadline(Timeout(std::chrono::seconds(5)));
     static_cast<void>(co_await core_->file_request(*std::move(parsed), true, Repeat::harmless,
                                                    request, deadline));

@@ -4,6 +4,7 @@
 
 #include "client/core.h"
 #include "common/wire/namespace_ops.h"
+#include "common/wire/origin_mark.h"
 
 #include <functional>
 #include <memory>
@@ -24,6 +25,9 @@ public:
     unsigned copies = 1;                     // nodes that must have a piece before it is answered
     std::vector<std::string> groups;         // empty: the tracker chooses
     std::string extension;
+    // For whom it is stored. Its ranges say where the bytes belong, when that is not one run from
+    // the file's beginning; `written` and the share of each piece are filled in.
+    wire::OriginMark origin;
     Progress progress;
     Timeout timeout;
 
@@ -51,8 +55,12 @@ public:
   Task<Status> stream(std::vector<wire::NsExtent> extents, std::uint64_t offset,
                       std::uint64_t length, Sink::Writer sink, Timeout timeout, Progress progress);
 
-  // Removes stored files that were never committed, as well as that goes.
+  // Removes stored files that were never committed, as well as that goes: with the cluster's secret.
+  // What others leave is found by its mark.
   Task<void> discard(std::vector<wire::NsExtent> extents);
+
+  // The mark of whatever a session stores in an export; inode, path and ranges are to be added.
+  static wire::OriginMark origin_of(const wire::NsAttachReply& attached, std::string export_name);
 
 private:
   struct Job;

@@ -316,21 +316,13 @@ Task<Result<FileStatus>> NsTree::mkdir(std::string path, std::uint32_t mode, boo
   co_return status_of(*made);
 }
 
-Task<Result<FileStatus>> NsTree::write(std::string path, Content content, WriteOptions options) {
-  CAIRN_CO_TRY(at, co_await place(path, options.parents));
-  NsData::StoreOptions store;
-  store.copies = session_->attached().copies;
-  if (session_->attached().extent_bytes != 0) store.piece_bytes = session_->attached().extent_bytes;
-  store.extension = extension_of(at.name);
-  store.progress = options.progress;
-  CAIRN_CO_TRY(stored, co_await data_.store(content.size(), content.read_at(), std::move(store)));
+namespace {
+
+// What the options say of a new file.
+wire::NsCreate creation(const WriteOptions& options) {
   wire::NsCreate request;
-  request.parent = at.parent;
-  request.name = at.name;
   request.mode = static_cast<std::uint16_t>(options.mode & 07777U);
   request.existing = options.exclusive ? wire::NsExisting::fail : wire::NsExisting::truncate;
-  request.extents = stored.extents;
-  request.size = content.size();
   if (options.mtime) {
     request.set |= wire::kNsSetMtime | wire::kNsSetAtime;
     request.mtime = request.atime = wire_time(*options.mtime);
@@ -343,6 +335,63 @@ Task<Result<FileStatus>> NsTree::write(std::string path, Content content, WriteO
     request.set |= wire::kNsSetGid;
     request.gid = *options.gid;
   }
+  return request;
+}
+
+} // namespace
+
+Task<Result<FileStatus>> NsTree::name(std::string path, std::vector<StoredPart> parts,
+                                      std::uint64_t size, WriteOptions options) {
+  CAIRN_CO_TRY(at, co_await place(std::move(path), options.parents));
+  wire::NsCreate request = creation(options);
+  request.parent = at.parent;
+  request.name = at.name;
+  request.size = size;
+  for (StoredPart& part : parts) {
+    wire::NsExtent extent;
+    extent.offset = part.offset;
+    extent.length = part.length;
+    extent.id = std::move(part.id);
+    extent.source = part.source;
+    extent.owned = part.owned;
+    request.extents.push_back(std::move(extent));
+  }
+  CAIRN_CO_TRY(made, co_await session_->ask<wire::NsNodeReply>(
+                         NsOp::create, identity(), std::move(request), options_.timeout));
+  co_return status_of(made);
+}
+
+wire::OriginMark NsTree::origin(std::string_view path) const {
+  while (path.starts_with('/')) path.remove_prefix(1);
+  std::string_view name = options_.export_name;
+  if (name.empty()) {
+    // All exports: the first part of the path is one.
+    name = path.substr(0, path.find('/'));
+    path.remove_prefix(std::min(path.size(), name.size() + 1));
+  }
+  wire::OriginMark mark = NsData::origin_of(session_->attached(), std::string(name));
+  mark.path = path;
+  return mark;
+}
+
+Task<Result<FileStatus>> NsTree::write(std::string path, Content content, WriteOptions options) {
+  CAIRN_CO_TRY(at, co_await place(path, options.parents));
+  NsData::StoreOptions store;
+  store.copies = session_->attached().copies;
+  if (session_->attached().extent_bytes != 0) store.piece_bytes = session_->attached().extent_bytes;
+  store.extension = extension_of(at.name);
+  store.progress = options.progress;
+  store.origin = origin(path);
+  store.origin.file_size = content.size();
+  store.origin.mode = static_cast<std::uint16_t>(options.mode & 07777U);
+  store.origin.uid = options.uid.value_or(options_.uid);
+  store.origin.gid = options.gid.value_or(options_.gid);
+  CAIRN_CO_TRY(stored, co_await data_.store(content.size(), content.read_at(), std::move(store)));
+  wire::NsCreate request = creation(options);
+  request.parent = at.parent;
+  request.name = at.name;
+  request.extents = stored.extents;
+  request.size = content.size();
   auto made = co_await session_->ask<wire::NsNodeReply>(NsOp::create, identity(),
                                                         std::move(request), options_.timeout);
   if (!made) {

@@ -34,6 +34,8 @@ public:
   Task<Result<std::vector<wire::NsExtent>>> extents(wire::NsNodeReply node);
 
   Task<Result<FileStatus>> write(std::string path, Content content, WriteOptions options);
+  Task<Result<FileStatus>> name(std::string path, std::vector<StoredPart> parts, std::uint64_t size,
+                                WriteOptions options);
   Task<Result<FileStatus>> mkdir(std::string path, std::uint32_t mode, bool parents);
   Task<Result<FileStatus>> symlink(std::string target, std::string path);
   Task<Result<FileStatus>> link(std::string existing, std::string path);
@@ -62,6 +64,8 @@ private:
   };
   // The directory of a path, and its last part. Errors: also invalid_argument (no last part).
   Task<Result<Place>> place(std::string path, bool make_parents);
+  // For stored files of a new file there.
+  wire::OriginMark origin(std::string_view path) const;
 
   std::shared_ptr<ClientCore> core_;
   NamespaceOptions options_;

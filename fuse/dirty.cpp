@@ -84,6 +84,12 @@ wire::Bytes DirtyRanges::joined() const {
   return out;
 }
 
+std::vector<wire::OriginRange> DirtyRanges::places() const {
+  std::vector<wire::OriginRange> out;
+  for (const auto& [offset, run] : runs_) out.push_back(wire::OriginRange{offset, run.size()});
+  return out;
+}
+
 std::vector<wire::NsExtent> DirtyRanges::extents(const std::vector<wire::NsExtent>& stored,
                                                  std::uint64_t base) const {
   std::vector<wire::NsExtent> out;

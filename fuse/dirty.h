@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/wire/namespace_ops.h"
+#include "common/wire/origin_mark.h"
 
 #include <cstdint>
 #include <map>
@@ -33,6 +34,8 @@ public:
 
   // All runs one after another: what is uploaded as one stored file.
   wire::Bytes joined() const;
+  // Where the bytes of joined() belong.
+  std::vector<wire::OriginRange> places() const;
   // The extents that name the runs, given those that name joined() (which begin at 0). Offsets are
   // counted from `base`.
   std::vector<wire::NsExtent> extents(const std::vector<wire::NsExtent>& stored,

@@ -396,6 +396,10 @@ Task<void> Mount::store(NodeRef node, std::shared_ptr<Batch> batch) {
     how.copies = session_->attached().copies;
     if (session_->attached().extent_bytes != 0) how.piece_bytes = session_->attached().extent_bytes;
     how.timeout = options_.soft ? Timeout(options_.timeout) : Timeout(kTryTimeout);
+    how.origin = NsData::origin_of(session_->attached(), options_.export_name);
+    how.origin.inode = node->inode;
+    how.origin.file_size = node->size();
+    how.origin.ranges = batch->ranges.places();
     auto stored = co_await data_.store(wire::View(bytes), std::move(how));
     if (stored) {
       batch->extents = std::move(stored->extents);

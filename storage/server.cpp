@@ -8,6 +8,7 @@
 #include "storage/handlers/context.h"
 #include "storage/handlers/http_exports.h"
 #include "storage/handlers/http_files.h"
+#include "storage/handlers/http_path_changes.h"
 #include "storage/handlers/http_upload.h"
 #include "storage/handlers/keep_pulled.h"
 #include "storage/http/file_service.h"
@@ -380,7 +381,9 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   p.guard = std::make_unique<HttpGuard>(p.config, p.keys);
   p.http->set_guard(*p.guard);
   p.http->add_before_ids(std::make_unique<HttpChanges>(*p.context, *p.guard));
-  p.http->add_after_ids(std::make_unique<ExportResolver>(*p.context, *p.files, p.http->types()));
+  auto exports = std::make_unique<ExportResolver>(*p.context, *p.guard, *p.files, p.http->types());
+  p.http->add_after_ids(std::make_unique<PathChanges>(*p.context, *p.guard, *exports));
+  p.http->add_after_ids(std::move(exports));
   p.make_rules();
   p.http_handler = p.http->handler();
   p.http_options = p.http->options(&p.store->read_pool(0));

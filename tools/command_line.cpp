@@ -2,6 +2,7 @@
 #include "tools/command_line.h"
 
 #include "common/base/text.h"
+#include "tools/namespace_verbs.h"
 #include "tools/rules_verbs.h"
 #include "tools/tree_verbs.h"
 
@@ -227,6 +228,27 @@ void add_tree(Builder& builder) {
   sub = builder.verb("fsck", "Compare the namespace's tables with each other; 8 if they differ",
                      &run_fsck, fsck);
   sub->add_flag("--data", fsck->data, "and ask the storage nodes for every file it names");
+  sub->add_flag("--repair", fsck->repair,
+                "put right what follows from the rest, and remove stored files that a crash left");
+  auto* whole = builder.family("namespace", "All of the namespace: backup, restore, rebuild");
+  std::shared_ptr<BackupArgs> backup;
+  sub = builder.verb("backup", "Write all of the tracker's metadata to a file, while it runs",
+                     &run_namespace_backup, backup, whole);
+  sub->add_option("FILE", backup->file)->required();
+  std::shared_ptr<RestoreArgs> restore;
+  sub = builder.verb("restore", "Put a backup in the place of a stopped tracker's metadata",
+                     &run_namespace_restore, restore, whole);
+  sub->add_option("FILE", restore->file)->required();
+  sub->add_option("CONF", restore->conf, "the tracker.conf")->required();
+  sub->add_flag("--replace", restore->replace, "what is there is kept beside it");
+  std::shared_ptr<DumpArgs> dump;
+  sub = builder.verb("dump", "Every path with its stored files and their checksums, JSON lines",
+                     &run_namespace_dump, dump, whole);
+  sub->add_option("EXPORT", dump->export_name, "only of this one");
+  std::shared_ptr<RebuildArgs> rebuild;
+  sub = builder.verb("rebuild", "Name stored files again by their origin marks; 2 if not all could",
+                     &run_namespace_rebuild, rebuild, whole);
+  sub->add_flag("--dry-run", rebuild->dry_run, "only tell");
   std::shared_ptr<TrashArgs> trash;
   sub = builder.verb("trash", "Files that were removed and can be restored", &run_trash, trash);
   sub->add_option("PATH", trash->path, "/EXPORT, or /EXPORT/PREFIX")->required();

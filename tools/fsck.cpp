@@ -45,9 +45,19 @@ Status ask_storage(Trees& trees, Client& client, Missing& out) {
 int run_fsck(Context& context, const FsckArgs& args) {
   auto client = context.client();
   if (!client) return context.fail("fsck", client.error());
-  auto report = admin(**client, {{"verb", "namespace.check"}});
+  auto report = admin(**client, {{"verb", "namespace.check"}, {"repair", args.repair}});
   if (!report) return context.fail("fsck", report.error());
   Missing missing;
+  std::vector<std::string> unnamed;
+  if (args.data || args.repair) {
+    auto swept = admin(**client, {{"verb", "namespace.sweep"}, {"repair", args.repair}});
+    if (!swept) return context.fail("fsck", swept.error());
+    unnamed = swept->value("unnamed", unnamed);
+    missing.unknown += swept->value("groups_away", std::vector<std::string>()).size();
+    (*report)["marked"] = swept->value("looked_at", std::uint64_t{0});
+    (*report)["unnamed"] = unnamed;
+    (*report)["removed"] = swept->value("removed", std::uint64_t{0});
+  }
   if (args.data) {
     Trees trees(context);
     if (auto done = ask_storage(trees, **client, missing); !done)
@@ -62,14 +72,28 @@ int run_fsck(Context& context, const FsckArgs& args) {
   } else {
     for (const std::string& line : faults) context.answer(line);
     for (const std::string& line : missing.lines) context.answer(line);
+    for (const std::string& id : unnamed) context.answer(id + " is stored, and nothing names it");
     context.say(std::to_string(report->value("inodes", std::uint64_t{0})) + " inodes, " +
                 std::to_string(report->value("stored_files", std::uint64_t{0})) +
                 " stored files, " + std::to_string(faults.size()) + " faults" +
                 (args.data ? ", " + std::to_string(missing.lines.size()) + " missing, " +
-                                 std::to_string(missing.unknown) + " not to be asked"
+                                 std::to_string(missing.unknown) + " not to be asked, " +
+                                 std::to_string(unnamed.size()) + " without a name"
                            : std::string()));
+    if (args.repair)
+      context.say(std::to_string(report->value("mended", std::uint64_t{0})) + " rows mended, " +
+                  std::to_string(report->value("removed", std::uint64_t{0})) +
+                  " stored files removed");
   }
-  if (!faults.empty() || !missing.lines.empty()) return kVerifyFailed;
+  if (args.repair && (!faults.empty() || !unnamed.empty())) {
+    // What is left is what a second look finds.
+    auto again = admin(**client, {{"verb", "namespace.check"}});
+    if (!again) return context.fail("fsck", again.error());
+    const auto left = again->value("faults", std::vector<std::string>());
+    if (!left.empty() || !missing.lines.empty()) return kVerifyFailed;
+    return missing.unknown == 0 ? kGood : kDegraded;
+  }
+  if (!faults.empty() || !missing.lines.empty() || !unnamed.empty()) return kVerifyFailed;
   return missing.unknown == 0 ? kGood : kDegraded;
 }
 

@@ -95,7 +95,8 @@ int run_cp(Context& context, const CopyArgs& args);
 int run_sync(Context& context, const CopyArgs& args);
 
 struct FsckArgs {
-  bool data = false; // also ask storage nodes for every stored file
+  bool data = false;   // also ask storage nodes for every stored file, and for those without a name
+  bool repair = false; // and put right what is safe
 };
 int run_fsck(Context& context, const FsckArgs& args);
 

@@ -2,8 +2,11 @@
 #include "common/auth/secret.h"
 #include "common/config/tracker_config.h"
 #include "common/daemon/daemon.h"
+#include "tracker/restore.h"
 #include "tracker/server.h"
 
+#include <cstdio>
+#include <string_view>
 #include <utility>
 
 int main(int argc, char** argv) {
@@ -22,5 +25,17 @@ int main(int argc, char** argv) {
     CAIRN_TRY(loaded, cairn::config::load_tracker_config(conf));
     return cairn::tracker::serve_tracker(std::move(loaded));
   };
+  // What `cairn namespace restore` runs: it needs no daemon.
+  if (argc >= 4 && argc <= 5 && std::string_view(argv[1]) == "--restore") {
+    const bool replace = argc == 5 && std::string_view(argv[4]) == "--replace";
+    if (argc == 5 && !replace) {
+      std::fprintf(stderr, "cairn-tracker: --restore FILE CONF [--replace]\n");
+      return 1;
+    }
+    const auto said = cairn::tracker::restore_metadata(argv[2], argv[3], replace);
+    std::fprintf(said ? stdout : stderr, "%s%s\n",
+                 said ? "" : "cairn-tracker: ", said ? said->c_str() : said.error().text().c_str());
+    return said ? 0 : 1;
+  }
   return cairn::daemon_main(argc, argv, program);
 }

@@ -11,6 +11,7 @@
 #include "common/net/listener.h"
 #include "common/net/session.h"
 #include "tracker/handlers/meta_views.h"
+#include "tracker/handlers/namespace_backup.h"
 #include "tracker/handlers/namespace_service.h"
 #include "tracker/handlers/tracker.h"
 #include "tracker/http/http.h"
@@ -83,9 +84,12 @@ public:
     if (log_) {
       NamespacePolicy policy;
       policy.grace_ms = static_cast<std::uint64_t>(config_.delete_grace.count()) * 1000;
+      policy.orphan_age_s = static_cast<std::uint64_t>(config_.orphan_age.count());
       views_.emplace(*store_);
       namespace_.emplace(io_.at(0).get_executor(), *log_, *views_, readers_, tracker_->cluster(),
                          secret_, policy);
+      backup_.emplace(*store_, readers_, config_.base_path / "data" / "backup");
+      namespace_->set_backup(&*backup_);
       tracker_->set_namespace(&*namespace_);
     }
     if (rules_) tracker_->set_rules(&*rules_);
@@ -276,6 +280,7 @@ private:
   std::optional<MetaViews> views_;
   std::optional<RulesTable> rules_;
   std::optional<Tracker> tracker_;
+  std::optional<NamespaceBackup> backup_;
   std::optional<NamespaceService> namespace_; // uses the tracker's cluster state
   Listener frames_;
   std::vector<std::unique_ptr<Listener>> more_frames_; // as config_.listeners

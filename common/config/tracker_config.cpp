@@ -67,6 +67,9 @@ OptionList<C> make_options() {
   list.duration("delete_grace", &C::delete_grace, seconds(0), hours(24 * 90),
                 "How long the stored data of removed and overwritten files stays, for readers that "
                 "still know where it was.");
+  list.duration("orphan_age", &C::orphan_age, seconds(1), hours(24 * 90),
+                "What was stored for the namespace and has no name after so long, its writer being "
+                "gone, is removed. Looked for as often.");
 
   list.heading("FastDFS clients");
   list.choice("response_ip_addr_size", &C::response_ip_addr_size,

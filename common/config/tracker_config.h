@@ -47,6 +47,9 @@ struct TrackerConfig : ServerConfig {
 
   // How long the stored data of removed files stays, for readers that still know where it was.
   std::chrono::seconds delete_grace{600};
+  // How old a stored file of the namespace is before it can be taken for one that a crash left
+  // between its upload and its name.
+  std::chrono::seconds orphan_age{3600};
   std::optional<HostPort> metadata_holder; // key `metadata`; nullopt: this tracker holds it
   std::string tracker_id;                  // empty: derived from the address
   bool use_storage_id = false;             // only: storage_ids_filename has to exist

@@ -36,15 +36,17 @@ struct CopyFacts {
   std::uint64_t deleted_stamp = 0; // of its tombstone, 0: none
   std::uint32_t deleted_by = 0;    // node where it was deleted
   bool is_listed = false;          // the catalogue has it: if it is absent, it was lost
+  std::string mark;                // origin mark, see origin_mark.h
 
   static constexpr auto fields() {
     using M = CopyFacts;
-    return std::tuple{
-        integer(&M::presence),     integer(&M::damaged),       integer(&M::crc_known),
-        integer(&M::size),         integer(&M::crc32),         integer(&M::mtime),
-        integer(&M::stamp),        integer(&M::meta_stamp),    integer(&M::meta_crc32),
-        integer(&M::meta_damaged), integer(&M::deleted_stamp), integer(&M::deleted_by),
-        integer(&M::is_listed)};
+    return std::tuple{integer(&M::presence),      integer(&M::damaged),
+                      integer(&M::crc_known),     integer(&M::size),
+                      integer(&M::crc32),         integer(&M::mtime),
+                      integer(&M::stamp),         integer(&M::meta_stamp),
+                      integer(&M::meta_crc32),    integer(&M::meta_damaged),
+                      integer(&M::deleted_stamp), integer(&M::deleted_by),
+                      integer(&M::is_listed),     string(&M::mark)};
   }
 };
 

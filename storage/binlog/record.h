@@ -29,6 +29,7 @@ struct LogRecord {
   std::uint64_t own_bytes = 0;  // and their lengths: the difference of two records is a backlog
   std::string name;             // remote file name
   std::string extra;            // link: the source's name; rename: the former name
+  std::string mark;             // put: the origin mark (common/wire/origin_mark.h); empty: none
 
   static constexpr auto fields() {
     using M = LogRecord;
@@ -38,7 +39,7 @@ struct LogRecord {
         wire::integer(&M::stamp),     wire::integer(&M::mtime),     wire::integer(&M::total_size),
         wire::integer(&M::offset),    wire::integer(&M::length),    wire::integer(&M::crc32),
         wire::integer(&M::own_files), wire::integer(&M::own_bytes), wire::string(&M::name),
-        wire::string(&M::extra)};
+        wire::string(&M::extra),      wire::string(&M::mark)};
   }
 };
 

@@ -129,6 +129,9 @@ Task<Result<Reply>> forward_to_owner(Context& context, const RemoteName& name, B
 Task<Result<std::string>> metadata_here(Context& context, const RemoteName& name);
 // The same, but from any member that has them whole where ours are corrupt.
 Task<Result<std::string>> metadata_here_or_near(Context& context, RemoteName name);
+// Files that were uploaded for the namespace are its own: by their ID they are only read. `peer`: a
+// node or an administrator asks. Errors: not_permitted (the file has an origin mark).
+Task<Status> refuse_marked(Context& context, bool peer, RemoteName name);
 // Deletes a file of this group wherever it is, durably. Errors: not_found; unavailable, timeout (it
 // may be at a node that cannot be asked).
 Task<Result<Change>> remove_file(Context& context, RemoteName name);

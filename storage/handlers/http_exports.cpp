@@ -2,6 +2,7 @@
 #include "storage/handlers/http_exports.h"
 
 #include "common/base/file_id.h"
+#include "common/rules/uri.h"
 #include "storage/http/file_reply.h"
 
 #include <nlohmann/json.hpp>
@@ -29,7 +30,7 @@ constexpr std::size_t kRememberedMax = 8192;
 constexpr std::chrono::milliseconds kAskTimeout{5000};
 constexpr std::size_t kZeros = 64 * 1024;
 constexpr std::size_t kPiece = 256 * 1024;
-constexpr std::string_view kPathMethods = "GET, HEAD";
+constexpr std::string_view kPathMethods = "GET, HEAD, PUT, DELETE";
 
 struct Remembered {
   Clock::time_point until;
@@ -41,6 +42,17 @@ struct Remembered {
 std::unordered_map<std::string, Remembered>& remembered() {
   thread_local std::unordered_map<std::string, Remembered> paths;
   return paths;
+}
+
+// How exports are set, likewise.
+constexpr std::size_t kExportsMax = 1024;
+struct KnownExport {
+  Clock::time_point until;
+  wire::NsExport options;
+};
+std::unordered_map<std::string, KnownExport>& exports() {
+  thread_local std::unordered_map<std::string, KnownExport> known;
+  return known;
 }
 
 // The nodes of other groups, as a tracker told them last.
@@ -83,11 +95,53 @@ bool ExportResolver::claims(const ResolvedUrl& url) const {
          path.size() < wire::kNsPathMax;
 }
 
-Task<Result<wire::Bytes>> ExportResolver::ask(NsOp op, wire::Bytes request) {
+// What everybody may see and what a key shows are remembered apart.
+std::string ExportResolver::key_of(As as, const std::string& path) {
+  return (as == As::trusted ? "+" : "") + path;
+}
+
+Task<Result<wire::Bytes>> ExportResolver::ask(As as, NsOp op, wire::Bytes request) {
   wire::NsOnce once;
   once.op = op;
   once.request = std::move(request);
-  const wire::Bytes body = wire::encode(once);
+  const std::uint8_t command =
+      as == As::trusted ? static_cast<std::uint8_t>(wire::kNsAskTrusted) : wire::kNsAskOnce;
+  wire::Bytes body = wire::encode(once);
+  co_return co_await call(command, std::move(body));
+}
+
+Task<Result<wire::Bytes>> ExportResolver::change(wire::NsChangePath request) {
+  // What is remembered here of that path is over.
+  remembered().erase(key_of(As::nobody, request.path));
+  remembered().erase(key_of(As::trusted, request.path));
+  const std::string path = request.path;
+  wire::Bytes body = wire::encode(request);
+  auto answer = co_await call(static_cast<std::uint8_t>(wire::kNsChangePath), std::move(body));
+  remembered().erase(key_of(As::nobody, path));
+  remembered().erase(key_of(As::trusted, path));
+  co_return answer;
+}
+
+Task<Result<wire::NsExport>> ExportResolver::options_of(std::string name) {
+  auto& known = exports();
+  if (const auto found = known.find(name);
+      found != known.end() && Clock::now() < found->second.until)
+    co_return found->second.options;
+  wire::NsExports request;
+  request.name = name;
+  wire::Bytes encoded = wire::encode(request);
+  CAIRN_CO_TRY(answer, co_await ask(As::trusted, NsOp::exports, std::move(encoded)));
+  CAIRN_CO_TRY(reply, wire::decode_lenient<wire::NsExportsReply>(answer));
+  if (reply.exports.empty()) co_return Error{Errc::not_found, "no export " + name};
+  KnownExport entry;
+  entry.until = Clock::now() + kRemembered;
+  entry.options = reply.exports.front();
+  if (exports().size() >= kExportsMax) exports().clear();
+  exports().insert_or_assign(std::move(name), std::move(entry));
+  co_return std::move(reply.exports.front());
+}
+
+Task<Result<wire::Bytes>> ExportResolver::call(std::uint8_t command, wire::Bytes body) {
   Error failure(Errc::unavailable, "no tracker answers");
   for (const config::TrackerAddress& tracker : context_.config.trackers) {
     for (const std::string& host : tracker.hosts) {
@@ -95,8 +149,8 @@ Task<Result<wire::Bytes>> ExportResolver::ask(NsOp op, wire::Bytes request) {
       endpoint.host = host;
       endpoint.port = tracker.port;
       wire::Bytes copy = body;
-      auto answer = co_await context_.remote().pool().call(endpoint, wire::kNsAskOnce,
-                                                           std::move(copy), kAskTimeout);
+      auto answer =
+          co_await context_.remote().pool().call(endpoint, command, std::move(copy), kAskTimeout);
       if (!answer) {
         failure = std::move(answer).error();
         continue;
@@ -109,9 +163,10 @@ Task<Result<wire::Bytes>> ExportResolver::ask(NsOp op, wire::Bytes request) {
   co_return failure;
 }
 
-Task<Result<wire::NsResolveReply>> ExportResolver::resolve(std::string path) {
+Task<Result<wire::NsResolveReply>> ExportResolver::resolve(As as, std::string path) {
   auto& paths = remembered();
-  if (const auto found = paths.find(path); found != paths.end()) {
+  std::string key = key_of(as, path);
+  if (const auto found = paths.find(key); found != paths.end()) {
     if (Clock::now() < found->second.until) {
       if (found->second.status != 0) co_return static_cast<Errc>(found->second.status);
       co_return found->second.reply;
@@ -119,10 +174,10 @@ Task<Result<wire::NsResolveReply>> ExportResolver::resolve(std::string path) {
     paths.erase(found);
   }
   wire::NsResolve request;
-  request.path = path;
-  request.as_public = true;
+  request.path = std::move(path);
+  request.as_public = as == As::nobody;
   wire::Bytes encoded = wire::encode(request);
-  auto answer = co_await ask(NsOp::resolve, std::move(encoded));
+  auto answer = co_await ask(as, NsOp::resolve, std::move(encoded));
   Remembered entry;
   entry.until = Clock::now() + kRemembered;
   if (!answer) {
@@ -131,38 +186,75 @@ Task<Result<wire::NsResolveReply>> ExportResolver::resolve(std::string path) {
         code == Errc::not_found || code == Errc::denied || code == static_cast<Errc>(ENOTDIR);
     entry.status = static_cast<std::uint8_t>(code);
     if (lasting && paths.size() < kRememberedMax)
-      paths.insert_or_assign(std::move(path), std::move(entry));
+      paths.insert_or_assign(std::move(key), std::move(entry));
     co_return std::move(answer).error();
   }
   CAIRN_CO_TRY(reply, wire::decode_lenient<wire::NsResolveReply>(*answer));
   entry.reply = reply;
   if (paths.size() >= kRememberedMax) paths.clear();
-  paths.insert_or_assign(std::move(path), std::move(entry));
+  paths.insert_or_assign(std::move(key), std::move(entry));
   co_return reply;
 }
 
 Task<HttpReply> ExportResolver::answer(ResolvedUrl url) {
   if (!url.is_read()) co_return method_not_allowed(kPathMethods);
-  const auto found = co_await resolve(url.path());
+  const std::string& path = url.path();
+  As as = As::nobody;
+  auto found = co_await resolve(as, path);
+  if (found.code() == Errc::denied) {
+    // Not for everybody: who has a key for it sees all of it.
+    Grant grant = guard_.admit_private(url.request(), path, std::string_view(path).substr(1));
+    if (grant.refusal) co_return std::move(*grant.refusal);
+    as = As::trusted;
+    found = co_await resolve(as, path);
+  }
   if (!found) co_return failure_of(found.error());
   const wire::NsAttributes& attributes = found->node.attributes;
   if (attributes.type == wire::NsType::directory) {
     if (!found->listing) co_return plain_reply(403, "directories are not listed");
-    co_return co_await list(found->node);
+    co_return co_await list(as, found->node);
   }
   if (attributes.type != wire::NsType::regular) co_return plain_reply(403, "not a file");
-  const auto file = co_await open(found->node);
+  // The stored file of a small one, for whoever sends it from the disk.
+  std::string stored;
+  if (found->node.extents.size() == 1) stored = found->node.extents.front().id;
+  const auto file = co_await open(as, std::move(found->node));
   if (!file) co_return failure_of(file.error());
   FileReplyContext context;
-  const std::string& path = url.path();
   context.content_type = types_.type_of(path.substr(path.rfind('/') + 1));
-  // A path can mean another file tomorrow: it is asked for again, which its tag makes cheap.
-  context.cache_control = "no-cache";
+  // A path can mean another file tomorrow: it is asked for again, which its tag makes cheap. A
+  // shared cache would show a private one to those who have no key.
+  context.cache_control = as == As::nobody ? "no-cache" : "private, no-cache";
+  context.active_content = context_.config.http.active_content;
   context.now = std::time(nullptr);
-  co_return file_reply(url.request(), RemoteName(), *file, context);
+  HttpReply reply = file_reply(url.request(), RemoteName(), *file, context);
+  if (file->fd) send_by_front(url.request(), stored, *file, context, reply);
+  co_return reply;
 }
 
-Task<Result<OpenFile>> ExportResolver::open(wire::NsNodeReply node) {
+// A front nginx that has the store path asks for the place instead of the bytes (docs/nginx.md).
+// Conditions are answered here: the file on its disk has another time than the path.
+void ExportResolver::send_by_front(const HttpRequest& request, const std::string& id,
+                                   const OpenFile& file, const FileReplyContext& context,
+                                   HttpReply& reply) {
+  const std::string_view accel = request.header("X-Cairn-Accel");
+  const bool has_body = reply.status == 200 || reply.status == 206 || reply.status == 416;
+  const auto parsed = parse_file_id(id);
+  if (accel.empty() || accel[0] != '/' || !has_body || !parsed) return;
+  const Validators validators = validators_of(RemoteName(), file, context.now);
+  reply = HttpReply();
+  reply.headers.emplace_back(
+      "X-Accel-Redirect",
+      std::string(accel) + rules::escape_path("/" + std::string(parsed->name.text())));
+  reply.headers.emplace_back("Content-Type", context.content_type);
+  reply.headers.emplace_back("Cache-Control", context.cache_control);
+  reply.headers.emplace_back("ETag", validators.etag);
+  reply.headers.emplace_back("Last-Modified",
+                             format_http_date(validators.last_modified.value_or(context.now)));
+  add_file_headers(reply, context);
+}
+
+Task<Result<OpenFile>> ExportResolver::open(As as, wire::NsNodeReply node) {
   const wire::NsAttributes& attributes = node.attributes;
   std::vector<wire::NsExtent> extents = std::move(node.extents);
   bool end = (attributes.flags & wire::kNsExtentsMore) == 0;
@@ -171,7 +263,7 @@ Task<Result<OpenFile>> ExportResolver::open(wire::NsNodeReply node) {
     request.inode = attributes.inode;
     request.offset = extents.empty() ? 0 : extents.back().offset + extents.back().length;
     wire::Bytes encoded = wire::encode(request);
-    CAIRN_CO_TRY(answer, co_await ask(NsOp::extents, std::move(encoded)));
+    CAIRN_CO_TRY(answer, co_await ask(as, NsOp::extents, std::move(encoded)));
     CAIRN_CO_TRY(reply, wire::decode_lenient<wire::NsExtentsReply>(answer));
     end = reply.end || reply.extents.empty();
     std::ranges::move(reply.extents, std::back_inserter(extents));
@@ -328,7 +420,7 @@ Task<Status> ExportResolver::send_foreign(Connection& to, std::string group, std
   co_return Error{Errc::unavailable, "no member of " + group + " answers"};
 }
 
-Task<HttpReply> ExportResolver::list(wire::NsNodeReply directory) {
+Task<HttpReply> ExportResolver::list(As as, wire::NsNodeReply directory) {
   nlohmann::json entries = nlohmann::json::array();
   wire::NsReaddir request;
   request.inode = directory.attributes.inode;
@@ -337,7 +429,7 @@ Task<HttpReply> ExportResolver::list(wire::NsNodeReply directory) {
   constexpr std::size_t kEntriesMax = 100'000;
   for (bool end = false; !end && entries.size() < kEntriesMax;) {
     wire::Bytes encoded = wire::encode(request);
-    const auto answer = co_await ask(NsOp::readdir, std::move(encoded));
+    const auto answer = co_await ask(as, NsOp::readdir, std::move(encoded));
     if (!answer) co_return failure_of(answer.error());
     const auto page = wire::decode_lenient<wire::NsReaddirReply>(*answer);
     if (!page) co_return failure_of(page.error());

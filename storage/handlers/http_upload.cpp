@@ -2,9 +2,8 @@
 #include "storage/handlers/http_upload.h"
 
 #include "common/base/text.h"
-#include "common/net/http_body.h"
 #include "common/wire/copies.h"
-#include "storage/http/digests.h"
+#include "storage/handlers/incoming.h"
 #include "storage/http/multipart.h"
 #include "storage/http/url.h"
 
@@ -20,9 +19,6 @@ namespace cairn::storage {
 
 namespace {
 
-// Uploads up to this are kept in memory (while the budget lasts); more goes to disk as it comes.
-constexpr std::uint64_t kMemoryMax = 256 * 1024;
-constexpr std::size_t kPiece = 256 * 1024;
 constexpr std::size_t kSmallPiece = 16 * 1024;
 constexpr std::string_view kMetaHeader = "x-cairn-meta-";
 constexpr std::size_t kMetadataMax = 32 * 1024;
@@ -66,14 +62,6 @@ HttpReply failed(const Error& error) {
   return reply;
 }
 
-// The extension an ID can carry of a file name; empty when it has none that fits.
-std::string extension_of(std::string_view name) {
-  const std::size_t dot = name.rfind('.');
-  if (dot == std::string_view::npos) return {};
-  std::string extension(name.substr(dot + 1));
-  return validate_extension(extension) ? extension : std::string();
-}
-
 // "name\x02value\x01…" of the X-Cairn-Meta-… headers.
 Result<std::string> metadata_of(const HttpRequest& request) {
   std::string text;
@@ -103,92 +91,6 @@ Result<Copies> copies_of(Context& context, const HttpRequest& request) {
       return Error{Errc::invalid_argument, "X-Cairn-Copies is a number from 1 to 31"};
   }
   return copies_wanted(context, wanted);
-}
-
-// Content on its way to the store: in memory while it is small, else in a staged file.
-class Incoming {
-public:
-  Incoming(Context& context, std::uint64_t size_max) : context_(context), size_max_(size_max) {}
-  Incoming(const Incoming&) = delete;
-  Incoming& operator=(const Incoming&) = delete;
-
-  // `size`: of the whole content, if it is known. Errors: no_space.
-  Status begin(std::optional<std::uint64_t> size) {
-    const std::uint64_t expected = size.value_or(kMemoryMax);
-    CAIRN_TRY(place, context_.store.choose_path(0xFF, size.value_or(0)));
-    place_.emplace(std::move(place));
-    if (expected <= kMemoryMax) charge_ = context_.memory.take(expected);
-    if (charge_) in_memory_max_ = expected;
-    memory_.reserve(in_memory_max_);
-    return {};
-  }
-  // Errors: name_too_long (more than may be), no_space, io_error.
-  Task<Status> add(wire::View bytes) {
-    size_ += bytes.size();
-    if (size_ > size_max_) co_return Error{Errc::name_too_long, "too large"};
-    if (!staged_ && size_ <= in_memory_max_) {
-      memory_.insert(memory_.end(), bytes.begin(), bytes.end());
-      co_return Status();
-    }
-    DiskPool& pool = context_.store.pool(place_->store_path);
-    if (!staged_) {
-      auto stage = [this]() -> Result<StagedFile> {
-        CAIRN_TRY(staged, context_.store.stage(place_->store_path));
-        if (!memory_.empty()) CAIRN_RETURN_IF_ERROR(staged.write(memory_));
-        return staged;
-      };
-      CAIRN_CO_TRY(made, co_await pool.run(std::move(stage)));
-      staged_ = std::move(made);
-      memory_ = wire::Bytes();
-    }
-    auto write = [file = &*staged_, bytes] { return file->write(bytes); };
-    co_return co_await pool.run(std::move(write));
-  }
-  // Gives it a name and makes it durable, with metadata if there is any.
-  Task<Result<Change>> finish(std::string extension, std::string metadata, Copies& copies) {
-    NewFile file;
-    file.extension = std::move(extension);
-    auto create = [this, &file, &metadata]() -> Result<Change> {
-      auto made = staged_ ? context_.store.publish(file, std::move(*staged_))
-                          : context_.store.create(file, place_->store_path, memory_);
-      if (!made || metadata.empty()) return made;
-      CAIRN_TRY(name, parse_remote_name(made->name));
-      CAIRN_TRY(set, context_.store.set_metadata(name, metadata, false, Origin()));
-      made->seq = std::max(made->seq, set.seq);
-      return made;
-    };
-    auto made = co_await context_.store.pool(place_->store_path).run(std::move(create));
-    co_return co_await committed(context_, std::move(made), copies);
-  }
-  std::uint64_t size() const { return size_; }
-
-private:
-  Context& context_;
-  const std::uint64_t size_max_;
-  std::optional<Place> place_; // once begin() was good
-  MemoryCharge charge_;
-  std::uint64_t in_memory_max_ = 0; // what charge_ is for
-  std::uint64_t size_ = 0;
-  wire::Bytes memory_;
-  std::optional<StagedFile> staged_;
-};
-
-// Moves a raw body. An empty one has no RequestBody.
-Task<Status> take_raw(RequestBody* body, Incoming& incoming, ContentDigests& digests) {
-  if (body == nullptr) co_return Status();
-  wire::Buffer piece(body->length().value_or(kPiece) <= kSmallPiece ? kSmallPiece : kPiece);
-  for (;;) {
-    std::size_t have = 0;
-    while (have < piece.size()) {
-      CAIRN_CO_TRY(count, co_await body->read_some(piece.span().subspan(have)));
-      if (count == 0) break;
-      have += count;
-    }
-    if (have == 0) co_return Status();
-    const wire::View bytes = piece.view().first(have);
-    digests.add(bytes);
-    CAIRN_CO_RETURN_IF_ERROR(co_await incoming.add(bytes));
-  }
 }
 
 // Moves the one file of a form. `file_name` is set to its name. Errors besides those of the parts:
@@ -236,17 +138,6 @@ Task<Status> take_form(RequestBody& body, const std::string& boundary, Incoming&
     }
   }
 }
-
-class CountDown {
-public:
-  explicit CountDown(std::atomic<std::uint32_t>& count) : count_(count) {}
-  CountDown(const CountDown&) = delete;
-  CountDown& operator=(const CountDown&) = delete;
-  ~CountDown() { --count_; }
-
-private:
-  std::atomic<std::uint32_t>& count_;
-};
 
 } // namespace
 
@@ -328,7 +219,8 @@ Task<HttpReply> HttpChanges::upload(const HttpRequest& request, const Grant& gra
   if (!taken) co_return failed(taken.error());
   if (auto checked = digests->check(); !checked) co_return failed(checked.error());
 
-  auto made = co_await incoming.finish(extension_of(file_name), *std::move(metadata), *copies);
+  auto made = co_await incoming.finish(extension_of(file_name), *std::move(metadata), std::string(),
+                                       *copies);
   if (!made) {
     spdlog::warn("upload over HTTP failed cause={}", made.error().text());
     co_return failed(made.error());
@@ -373,7 +265,11 @@ Task<HttpReply> HttpChanges::remove(const HttpRequest& request, const std::strin
   }
   auto name = parse_name(context_, *text);
   if (!name) co_return error_reply(400, "invalid file name");
-  auto removed = co_await remove_file(context_, *std::move(name));
+  Result<Change> removed = Change();
+  if (Status allowed = co_await refuse_marked(context_, false, *name); !allowed)
+    removed = std::move(allowed).error();
+  else
+    removed = co_await remove_file(context_, *std::move(name));
   audit_delete(context_, "key " + grant.key->id, guard_.client_address(request), *text, removed);
   if (!removed) {
     // Here a timeout is that of another node, not of the client.

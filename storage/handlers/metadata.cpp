@@ -20,6 +20,7 @@ Task<Result<Reply>> set_metadata(Context& context, Session& session, Body& body)
   CAIRN_CO_RETURN_IF_ERROR(check_group(context, prefix.group));
   CAIRN_CO_TRY(name, parse_name(context, rest.substr(0, prefix.name_size)));
   CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
+  CAIRN_CO_RETURN_IF_ERROR(co_await refuse_marked(context, session.peer, name));
   Counted counted(context.counters.set_metadata);
 
   if (belongs_elsewhere(context, session, name)) {

@@ -3,6 +3,7 @@
 
 #include "common/base/crc32.h"
 #include "common/wire/fastdfs.h"
+#include "common/wire/origin_mark.h"
 #include "storage/handlers/context.h"
 #include "storage/handlers/locate.h"
 #include "storage/scrub/inspect.h"
@@ -162,6 +163,15 @@ Task<Result<Reply>> repair(Context& context, Session&, Body& body) {
   co_return Reply(wire::encode(reply));
 }
 
+// Files with an origin mark, for the tracker that looks for what a crash has left.
+Task<Result<Reply>> list_marked(Context& context, Session&, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(request, wire::decode_lenient<wire::ListMarked>(all));
+  auto work = [&context, &request] { return marked_files(context.sync.catalogue(), request); };
+  CAIRN_CO_TRY(reply, co_await context.sync.run_in_background(std::move(work)));
+  co_return Reply(wire::encode(reply));
+}
+
 } // namespace
 
 void add_native_handlers(HandlerTable<Context>& table) {
@@ -174,6 +184,7 @@ void add_native_handlers(HandlerTable<Context>& table) {
   on_native(table, wire::kInspectCopy, &inspect, peer);
   on_native(table, wire::kDigestFiles, &digest, peer);
   on_native(table, wire::kRepairFile, &repair, peer);
+  on_native(table, wire::kListMarked, &list_marked, peer);
   const CommandRule sync{Access::peer, kSyncFrameMax};
   on_native(table, wire::NativeCommand::sync_hello, &sync_hello, peer);
   on_native(table, wire::NativeCommand::sync_batch, &sync_batch, sync);

@@ -32,6 +32,15 @@ Task<Result<Change>> remove_file(Context& context, RemoteName name) {
   co_return change;
 }
 
+Task<Status> refuse_marked(Context& context, bool peer, RemoteName name) {
+  if (peer || name.kind() != FileKind::normal) co_return Status();
+  auto work = [&store = context.store, &name] { return store.mark_of(name).empty(); };
+  const bool free = co_await context.store.read_pool(name.store_path()).run(std::move(work));
+  if (free) co_return Status();
+  co_return Error{Errc::not_permitted,
+                  std::string(name.text()) + " belongs to a file of the namespace"};
+}
+
 void audit_delete(Context& context, std::string who, std::string from, std::string_view name,
                   const Result<Change>& outcome) {
   auth::AuditEvent event;
@@ -58,7 +67,11 @@ Task<Result<Reply>> delete_file(Context& context, Session& session, Body& body) 
   CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(all));
   CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
   CAIRN_CO_TRY(name, parse_name(context, request.name));
-  const auto removed = co_await remove_file(context, name);
+  Result<Change> removed = Change();
+  if (Status allowed = co_await refuse_marked(context, session.peer, name); !allowed)
+    removed = std::move(allowed).error();
+  else
+    removed = co_await remove_file(context, name);
   audit_delete(context, who(session), session.connection.peer_address().to_string(), name.text(),
                removed);
   if (!removed) co_return removed.error();

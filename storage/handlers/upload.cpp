@@ -1,5 +1,6 @@
 // Uploads: normal (11), appender (23) and slave files (21), and links (20).
 #include "common/wire/fastdfs.h"
+#include "common/wire/origin_mark.h"
 #include "storage/handlers/context.h"
 
 #include <ctime>
@@ -10,7 +11,7 @@ namespace {
 
 constexpr std::uint64_t kBodyMax = kFileSizeMax;
 
-Task<Result<Reply>> upload_any(Context& context, Body& body, bool appender) {
+Task<Result<Reply>> upload_any(Context& context, Body& body, bool appender, std::string mark) {
   std::array<std::byte, wire::size_of<wire::UploadPrefix>> raw;
   CAIRN_CO_RETURN_IF_ERROR(co_await body.read_exact(raw));
   CAIRN_CO_TRY(prefix, wire::decode<wire::UploadPrefix>(raw));
@@ -27,6 +28,7 @@ Task<Result<Reply>> upload_any(Context& context, Body& body, bool appender) {
   NewFile file;
   file.extension = std::move(prefix.extension);
   file.appender = appender;
+  file.mark = std::move(mark);
   CAIRN_CO_TRY(content, co_await Content::take(context, body, store_path));
   auto create = [&store = context.store, &file, store_path, &content] {
     return content.in_memory() ? store.create(file, store_path, content.view())
@@ -40,11 +42,23 @@ Task<Result<Reply>> upload_any(Context& context, Body& body, bool appender) {
 }
 
 Task<Result<Reply>> upload_file(Context& context, Session&, Body& body) {
-  return upload_any(context, body, false);
+  return upload_any(context, body, false, {});
+}
+
+// For the namespace: the same, with the mark that says what for.
+Task<Result<Reply>> upload_marked(Context& context, Session&, Body& body) {
+  std::array<std::byte, 4> length;
+  CAIRN_CO_RETURN_IF_ERROR(co_await body.read_exact(length));
+  const std::uint64_t size = wire::load_big_endian(length.data(), length.size());
+  if (size == 0 || size > wire::kOriginMarkMax)
+    co_return Error{Errc::invalid_argument, "an origin mark of " + std::to_string(size) + " bytes"};
+  CAIRN_CO_TRY(mark, co_await take_text(body, size));
+  CAIRN_CO_RETURN_IF_ERROR(wire::decode_origin(mark));
+  co_return co_await upload_any(context, body, false, std::move(mark));
 }
 
 Task<Result<Reply>> upload_appender(Context& context, Session&, Body& body) {
-  return upload_any(context, body, true);
+  return upload_any(context, body, true, {});
 }
 
 Task<Result<Reply>> upload_slave(Context& context, Session& session, Body& body) {
@@ -124,6 +138,7 @@ Task<Result<Reply>> create_link(Context& context, Session& session, Body& body) 
   }
   if (belongs_elsewhere(context, session, source))
     co_return co_await forward_to_owner(context, source, body, std::move(all));
+  CAIRN_CO_RETURN_IF_ERROR(co_await refuse_marked(context, session.peer, source));
   Counted counted(context.counters.create_link);
   auto link = [&store = context.store, &source, &prefix, &wanted] {
     return store.link(source, prefix.extension, wanted ? &*wanted : nullptr, Origin());
@@ -139,6 +154,7 @@ Task<Result<Reply>> create_link(Context& context, Session& session, Body& body) 
 void add_upload_handlers(HandlerTable<Context>& table) {
   const CommandRule rule{Access::client, kBodyMax, auth::kWrite};
   table.on(wire::Command::upload_file, &upload_file, rule);
+  table.on(static_cast<wire::Command>(wire::kUploadMarked), &upload_marked, rule);
   table.on(wire::Command::upload_appender_file, &upload_appender, rule);
   table.on(wire::Command::upload_slave_file, &upload_slave, rule);
   table.on(wire::Command::create_link, &create_link, {Access::client, 64 * 1024, auth::kWrite});

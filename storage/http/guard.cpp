@@ -263,6 +263,16 @@ Grant HttpGuard::admit_read(const HttpRequest& request, const std::string& path,
   return grant;
 }
 
+Grant HttpGuard::admit_private(const HttpRequest& request, const std::string& path,
+                               std::string_view object) const {
+  bool given = false;
+  Grant grant = identify(request, path, /*passwords=*/true, given);
+  if (grant.refusal) return grant;
+  if (!grant.key) return refused(unauthorized("an access key or a signed URL is needed"));
+  if (auto reply = check_key(grant, object, auth::kRead)) return refused(std::move(*reply));
+  return grant;
+}
+
 Grant HttpGuard::admit_change(const HttpRequest& request, const std::string& path,
                               std::string_view object, auth::Rights needs) {
   if (auto reply = refuse_address(request)) return refused(std::move(*reply));

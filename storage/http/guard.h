@@ -31,6 +31,10 @@ public:
   // Before anything else: address, rate, and for reads referer and signature. `path` is decoded,
   // `object` is what a key's prefix is compared with ("group1/M00/…").
   Grant admit_read(const HttpRequest& request, const std::string& path, std::string_view object);
+  // For reads that admit_read() has let pass and that are not for everybody: an access key or a
+  // signature that covers `object`.
+  Grant admit_private(const HttpRequest& request, const std::string& path,
+                      std::string_view object) const;
   // For what changes something: an access key with `needs` that covers `object`.
   Grant admit_change(const HttpRequest& request, const std::string& path, std::string_view object,
                      auth::Rights needs);

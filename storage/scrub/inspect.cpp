@@ -4,6 +4,8 @@
 #include "common/base/crc32.h"
 #include "common/wire/codec.h"
 
+#include <chrono>
+#include <ctime>
 #include <xxhash.h>
 
 namespace cairn::storage {
@@ -14,6 +16,7 @@ constexpr std::size_t kPage = 256;
 constexpr std::size_t kDirectorySize = 9; // characters of "M00/1A/2B"
 constexpr std::size_t kDirectoriesMax = 4096;
 constexpr std::size_t kProblemsMax = 4096;
+constexpr std::size_t kMarkedMax = 1000;
 
 void add_metadata(const Store& store, const RemoteName& name, wire::CopyFacts& facts) {
   facts.meta_stamp = store.metadata_stamp(name);
@@ -56,6 +59,7 @@ Result<wire::CopyFacts> inspect_copy(Store& store, Catalogue& catalogue, const R
   if (auto found = catalogue.find(name.canonical())) row = *std::move(found);
   facts.is_listed = row.has_value();
   if (row) {
+    facts.mark = row->mark;
     facts.stamp = row->summary.stamp;
     facts.mtime = row->summary.mtime;
     facts.meta_stamp = row->summary.meta_stamp;
@@ -69,6 +73,7 @@ Result<wire::CopyFacts> inspect_copy(Store& store, Catalogue& catalogue, const R
   }
   facts.presence = wire::Presence::present;
   if (opened) {
+    facts.mark = store.mark_of(name, opened->file.get());
     facts.size = opened->size;
     facts.mtime = opened->mtime;
     if (facts.stamp == 0) facts.stamp = std::uint64_t{opened->mtime} * 1000 << 16;
@@ -80,6 +85,32 @@ Result<wire::CopyFacts> inspect_copy(Store& store, Catalogue& catalogue, const R
   add_promise(store, name, row, facts);
   add_metadata(store, name, facts);
   return facts;
+}
+
+Result<wire::ListMarkedReply> marked_files(Catalogue& catalogue, const wire::ListMarked& request) {
+  using Clock = std::chrono::steady_clock;
+  const auto end = Clock::now() + std::chrono::milliseconds(request.time_ms);
+  const auto now = static_cast<std::uint64_t>(std::time(nullptr));
+  wire::ListMarkedReply reply;
+  reply.last = request.after;
+  do {
+    CAIRN_TRY(rows, catalogue.list(reply.last, kPage));
+    for (CatalogueRow& row : rows) {
+      reply.last = row.summary.name;
+      if (row.mark.empty() || row.summary.mtime + request.age_s > now ||
+          row.summary.mtime < request.since)
+        continue;
+      wire::MarkedFile file;
+      file.name = std::move(row.summary.name);
+      file.mark = std::move(row.mark);
+      file.size = row.summary.size;
+      file.crc32 = row.summary.crc32;
+      file.mtime = row.summary.mtime;
+      reply.files.push_back(std::move(file));
+    }
+    reply.done = rows.size() < kPage;
+  } while (!reply.done && Clock::now() < end && reply.files.size() + kPage <= kMarkedMax);
+  return reply;
 }
 
 std::string directory_of(const std::string& name) {

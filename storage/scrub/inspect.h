@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/wire/integrity.h"
+#include "common/wire/origin_mark.h"
 #include "storage/store/store.h"
 #include "storage/sync/catalogue.h"
 
@@ -16,6 +17,9 @@ Result<wire::CopyFacts> inspect_copy(Store& store, Catalogue& catalogue, const R
 // Errors: see DigestFiles.
 Result<wire::DigestFilesReply> digest_files(Store& store, Catalogue& catalogue,
                                             const wire::DigestFiles& request);
+
+// Errors: see ListMarked.
+Result<wire::ListMarkedReply> marked_files(Catalogue& catalogue, const wire::ListMarked& request);
 
 // The part of a digest that one file is: of its name, size, checksum and metadata.
 std::uint64_t digest_of(const wire::FileSummary& file);

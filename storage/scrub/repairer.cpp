@@ -290,6 +290,7 @@ Task<Status> Repairer::fetch(RemoteName name, wire::NodeView node, wire::CopyFac
     origin.id = id;
     origin.stamp = theirs.stamp;
     origin.mtime = mtime;
+    origin.mark = theirs.mark;
     return store_.replace_copy(name, std::move(staged), damaged, origin);
   };
   CAIRN_CO_TRY(change, co_await pool.run(std::move(put)));

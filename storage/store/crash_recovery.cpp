@@ -74,6 +74,7 @@ Result<bool> Store::recover_file(Path& path, std::uint8_t index, const std::stri
   record.total_size = opened->size;
   record.length = opened->size;
   record.crc32 = *crc;
+  record.mark = mark_of(*name, opened->file.get());
   CAIRN_TRY(seq, log(std::move(record), Origin()));
   spdlog::info("logged a file that a crash left without record file={} seq={}", name->canonical(),
                seq);
@@ -87,11 +88,16 @@ Status Store::restore(const LogRecord& record, wire::View content) {
   CAIRN_TRY(tombstone, tombstones_->find(name->canonical()));
   if (tombstone && tombstone->stamp >= record.stamp) return {};
   const auto there = content_crc32(*name, true);
-  if (there && *there == record.crc32 && open_file(*name)) return {};
   Path& path = path_of(*name);
+  if (auto whole = open_file(*name); there && *there == record.crc32 && whole) {
+    if (!record.mark.empty() && mark_of(*name, whole->file.get()).empty())
+      save_mark(name->true_name(), path, whole->file.get(), record.mark);
+    return {};
+  }
   CAIRN_TRY(staged, stage(name->store_path()));
   CAIRN_RETURN_IF_ERROR(staged.write(content));
   set_mtime(staged.fd(), record.mtime);
+  save_mark(name->true_name(), path, staged.fd(), record.mark);
   CAIRN_RETURN_IF_ERROR(replace_under(path, staged.fd(), std::string(name->true_name())));
   spdlog::info("put a file back that the power loss took file={}", record.name);
   return {};

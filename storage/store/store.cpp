@@ -128,7 +128,8 @@ Result<std::uint64_t> Store::log(LogRecord record, const Origin& origin,
 }
 
 Result<Change> Store::log_new(Path& path, std::string name, std::uint64_t size, std::uint32_t crc32,
-                              std::uint32_t time, std::optional<wire::View> content) {
+                              std::uint32_t time, std::string mark,
+                              std::optional<wire::View> content) {
   path.files.fetch_add(1, std::memory_order_relaxed);
   path.dirty = true;
   LogRecord record;
@@ -139,6 +140,7 @@ Result<Change> Store::log_new(Path& path, std::string name, std::uint64_t size, 
   record.total_size = size;
   record.length = size;
   record.crc32 = crc32;
+  record.mark = std::move(mark);
   auto seq = log(std::move(record), Origin(), content);
   if (!seq) {
     // Without a record the file would be here and nowhere else.
@@ -184,10 +186,11 @@ Result<Change> Store::create(const NewFile& file, std::uint8_t store_path, wire:
       sums.note_change({0, sums.size()}, time);
       save_sums(true_name, path, out.get(), sums);
     }
+    save_mark(true_name, path, out.get(), file.mark);
     note_written(out.get());
     // An appender file changes under its name: what the journal carries would not say what it is.
     const auto carried = file.appender ? std::optional<wire::View>() : content;
-    return log_new(path, std::move(name), content.size(), crc, time, carried);
+    return log_new(path, std::move(name), content.size(), crc, time, file.mark, carried);
   }
   return Error{Errc::busy, "no free name in " + path.root.string()};
 }
@@ -212,12 +215,13 @@ Result<Change> Store::publish(const NewFile& file, StagedFile staged) {
       sums.note_change({0, sums.size()}, time);
       save_sums(std::string_view(name).substr(4), path, staged.fd(), sums);
     }
+    save_mark(std::string_view(name).substr(4), path, staged.fd(), file.mark);
     const Status linked = link_under(path, staged.fd(), name.substr(4));
     if (linked.code() == Errc::exists) continue;
     CAIRN_RETURN_IF_ERROR(linked);
     set_mtime(staged.fd(), time);
     note_written(staged.fd());
-    return log_new(path, std::move(name), staged.size(), staged.crc32(), time, {});
+    return log_new(path, std::move(name), staged.size(), staged.crc32(), time, file.mark, {});
   }
   return Error{Errc::busy, "no free name in " + path.root.string()};
 }
@@ -261,6 +265,7 @@ Result<Change> Store::put_staged(const RemoteName& name, StagedFile staged, cons
   // What a name does not say of its content.
   if (name.kind() != FileKind::normal || staged.size() > FileSums::kBlockSizeMin)
     save_sums(true_name, path, staged.fd(), staged.sums());
+  save_mark(true_name, path, staged.fd(), origin.mark);
   if (replace) {
     CAIRN_RETURN_IF_ERROR(replace_under(path, staged.fd(), true_name));
   } else {
@@ -277,6 +282,7 @@ Result<Change> Store::put_staged(const RemoteName& name, StagedFile staged, cons
   record.total_size = staged.size();
   record.length = staged.size();
   record.crc32 = staged.crc32();
+  record.mark = origin.mark;
   CAIRN_TRY(seq, log(std::move(record), origin, content));
   return Change{name.canonical(), seq};
 }

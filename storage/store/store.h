@@ -86,6 +86,7 @@ struct NewFile {
   std::uint8_t store_path = 0xFF; // 0xFF: choose_path() decides
   std::string extension;          // valid, without dot
   bool appender = false;
+  std::string mark; // origin mark, as it came (common/wire/origin_mark.h); empty: none
 };
 
 // A change that was made: the file's name, and the binlog position to commit.
@@ -100,6 +101,7 @@ struct Origin {
   std::uint64_t seq = 0;   // position in its binlog, 0 during a bring-up
   std::uint64_t stamp = 0; // hybrid clock of the change
   std::uint32_t mtime = 0; // of the file after it
+  std::string mark;        // origin mark of a put; empty: none
 };
 
 // Where a new file goes, with room held for it until this is destroyed.
@@ -179,6 +181,11 @@ public:
   Result<std::string> get_metadata(const RemoteName& name) const;
   // Stamp of the metadata, 0 when there never was any.
   std::uint64_t metadata_stamp(const RemoteName& name) const;
+  // The origin mark of a file that was uploaded for the namespace; empty: it has none, or there is
+  // no such file.
+  std::string mark_of(const RemoteName& name) const;
+  // The same of an open file.
+  std::string mark_of(const RemoteName& name, int fd) const;
 
   // --- checksums (G5)
 
@@ -237,6 +244,9 @@ public:
   // From a peer: writes `content` at `offset` and sets the size. Errors: not_found.
   Result<Change> apply_range(const RemoteName& name, std::uint64_t offset, wire::View content,
                              std::uint64_t total_size, const Origin& origin);
+  // From a peer: a file that is here already without its origin mark (a reader brought it) gets it.
+  // seq 0: it has one. Errors: not_found.
+  Result<Change> apply_mark(const RemoteName& name, const Origin& origin);
   // From a peer: renames. Errors: not_found (the former name is not here; exists counts as done).
   Result<Change> apply_rename(const RemoteName& from, const RemoteName& to, const Origin& origin);
 
@@ -318,11 +328,14 @@ private:
                        std::uint64_t size, std::uint32_t crc32, std::uint32_t time,
                        const std::string& extension) const;
   Result<Change> log_new(Path& path, std::string name, std::uint64_t size, std::uint32_t crc32,
-                         std::uint32_t time, std::optional<wire::View> content);
+                         std::uint32_t time, std::string mark, std::optional<wire::View> content);
   Result<File> open_appender(const RemoteName& name) const;
   Result<FileSums> load_sums(const RemoteName& name, int fd) const;
   void save_sums(std::string_view true_name, Path& path, int fd, const FileSums& sums);
   void drop_sums(Path& path, std::string_view true_name);
+  void save_beside(std::string_view true_name, Path& path, const std::string& side,
+                   wire::View record, int cause);
+  void save_mark(std::string_view true_name, Path& path, int fd, const std::string& mark);
   void note_written(int fd);
   Status verify_constant(const RemoteName& name, const OpenedFile& opened, std::uint64_t offset,
                          std::uint64_t length);

@@ -2,6 +2,7 @@
 // them right through changes, and putting a good copy in the place of a damaged one.
 #include "common/base/crc32.h"
 #include "common/base/durable_file.h"
+#include "common/wire/origin_mark.h"
 #include "storage/store/store.h"
 
 #include <spdlog/spdlog.h>
@@ -25,6 +26,8 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kSumsXattr = "user.cairn.sums";
 constexpr const char* kCreatedXattr = "user.cairn"; // creation stamp of a slave file
 constexpr const char* kSums = ".sums";
+constexpr const char* kMarkXattr = "user.cairn.origin";
+constexpr const char* kMarkSuffix = ".origin"; // beside the file: no stored name has it
 constexpr const char* kQuarantine = ".quarantine";
 constexpr const char* kReturned = ".returned";
 constexpr std::size_t kSumsMax = 8 * 1024;
@@ -123,10 +126,13 @@ Result<FileSums> Store::load_sums(const RemoteName& name, int fd) const {
 void Store::save_sums(std::string_view true_name, Path& path, int fd, const FileSums& sums) {
   const wire::Bytes record = sums.encode();
   if (::fsetxattr(fd, kSumsXattr, record.data(), record.size(), 0) == 0) return;
-  const int cause = errno;
-  // A file system without extended attributes: beside the file.
+  save_beside(true_name, path, side_name(true_name), record, errno);
+}
+
+// A file system without extended attributes: beside the file.
+void Store::save_beside(std::string_view true_name, Path& path, const std::string& side,
+                        wire::View record, int cause) {
   path.has_side_sums = true;
-  const std::string side = side_name(true_name);
   for (const std::string& directory : {std::string(kSums), side.substr(0, 8), side.substr(0, 11)})
     ::mkdirat(path.data_fd, directory.c_str(), 0755);
   const std::string fresh = side + ".new";
@@ -135,12 +141,61 @@ void Store::save_sums(std::string_view true_name, Path& path, int fd, const File
   const bool written = file && ::write(file.get(), record.data(), record.size()) ==
                                    static_cast<ssize_t>(record.size());
   if (!written || ::renameat(path.data_fd, fresh.c_str(), path.data_fd, side.c_str()) != 0)
-    spdlog::warn("block checksums are not kept file={} cause={}", true_name,
-                 errno_error("setxattr", cause).detail);
+    spdlog::warn("what belongs to a file is not kept file={} cause={}", side,
+                 errno_error("setxattr " + std::string(true_name), cause).detail);
 }
 
 void Store::drop_sums(Path& path, std::string_view true_name) {
-  if (path.has_side_sums) ::unlinkat(path.data_fd, side_name(true_name).c_str(), 0);
+  if (!path.has_side_sums) return;
+  ::unlinkat(path.data_fd, side_name(true_name).c_str(), 0);
+  ::unlinkat(path.data_fd, (side_name(true_name) + kMarkSuffix).c_str(), 0);
+}
+
+// --- origin marks
+
+void Store::save_mark(std::string_view true_name, Path& path, int fd, const std::string& mark) {
+  if (mark.empty() || ::fsetxattr(fd, kMarkXattr, mark.data(), mark.size(), 0) == 0) return;
+  save_beside(true_name, path, side_name(true_name) + kMarkSuffix, wire::as_view(mark), errno);
+}
+
+std::string Store::mark_of(const RemoteName& name, int fd) const {
+  std::string mark(wire::kOriginMarkMax, '\0');
+  ssize_t size = ::fgetxattr(fd, kMarkXattr, mark.data(), mark.size());
+  if (size < 0 && path_of(name).has_side_sums) {
+    const std::string side = side_name(name.true_name()) + kMarkSuffix;
+    const File file(::openat(path_of(name).data_fd, side.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file) size = ::read(file.get(), mark.data(), mark.size());
+  }
+  mark.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
+  return mark;
+}
+
+std::string Store::mark_of(const RemoteName& name) const {
+  if (!check(name)) return {};
+  const auto opened = open_file(name);
+  return opened ? mark_of(name, opened->file.get()) : std::string();
+}
+
+Result<Change> Store::apply_mark(const RemoteName& name, const Origin& origin) {
+  CAIRN_RETURN_IF_ERROR(check(name));
+  const std::lock_guard lock(lock_of(name));
+  CAIRN_TRY(opened, open_file(name));
+  if (!mark_of(name, opened.file.get()).empty()) return Change{name.canonical(), 0};
+  Path& path = path_of(name);
+  save_mark(name.true_name(), path, opened.file.get(), origin.mark);
+  path.dirty = true;
+  LogRecord record;
+  record.kind = ChangeKind::put;
+  record.name = name.canonical();
+  record.stamp = origin.stamp;
+  record.mtime = opened.mtime;
+  record.total_size = opened.size;
+  record.length = opened.size;
+  CAIRN_TRY(crc, content_crc32(name, false));
+  record.crc32 = crc;
+  record.mark = origin.mark;
+  CAIRN_TRY(seq, log(std::move(record), origin));
+  return Change{name.canonical(), seq};
 }
 
 Result<FileSums> Store::sums_of(const RemoteName& name) const {
@@ -475,6 +530,9 @@ Result<Change> Store::replace_copy(const RemoteName& name, StagedFile staged,
     ::fsetxattr(staged.fd(), kCreatedXattr, &origin.stamp, sizeof origin.stamp, 0);
   if (name.kind() != FileKind::normal || staged.size() > FileSums::kBlockSizeMin)
     save_sums(true_name, path, staged.fd(), staged.sums());
+  const std::string mark =
+      origin.mark.empty() && present ? mark_of(name, present.get()) : origin.mark;
+  save_mark(true_name, path, staged.fd(), mark);
   if (::fdatasync(staged.fd()) != 0) return fail(path, "sync " + name.canonical(), errno);
   if (present) {
     // It keeps a second name; the first one never stops to name a file.
@@ -496,6 +554,7 @@ Result<Change> Store::replace_copy(const RemoteName& name, StagedFile staged,
   record.total_size = staged.size();
   record.length = staged.size();
   record.crc32 = staged.crc32();
+  record.mark = mark;
   CAIRN_TRY(seq, log(std::move(record), origin));
   return Change{name.canonical(), seq};
 }

@@ -288,6 +288,7 @@ std::optional<CatalogueRow> Catalogue::look_at(const RemoteName& name) const {
   // The time in the name, or of the file, stands for the stamp that only the log knew.
   row.summary.stamp = std::uint64_t{opened->mtime} * 1000 << 16;
   if (name.fields()) row.origin_id = name.fields()->source.server_id().value_or(0);
+  row.mark = store_.mark_of(name, opened->file.get());
   row.summary.meta_stamp = store_.metadata_stamp(name);
   if (auto text = store_.get_metadata(name))
     row.summary.meta_crc32 = crc32(0, wire::as_view(*text));
@@ -402,6 +403,7 @@ Status Catalogue::apply(const LogRecord& record, Batch& batch) {
       after->summary.name = name;
       after->summary.stamp = record.stamp;
       content_changed(*after);
+      after->mark = record.mark;
       // A rename takes the metadata along, but for a received one, which the owner's metadata
       // follows; else what the name had stays.
       std::optional<CatalogueRow> had = before;

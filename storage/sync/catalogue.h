@@ -35,11 +35,13 @@ struct CatalogueRow {
   std::uint32_t origin_id = 0; // node that made the last change to its content; 0: unknown
   std::uint64_t seq = 0;       // record of the last change, 0: found by walking
   bool crc_known = true;       // false: summary.crc32 has to be read from the file
+  std::string mark;            // origin mark; empty: the file is nobody's but its ID's
 
   static constexpr auto fields() {
     using M = CatalogueRow;
     return std::tuple{wire::nested(&M::summary), wire::integer(&M::origin_id),
-                      wire::integer(&M::seq), wire::integer(&M::crc_known)};
+                      wire::integer(&M::seq), wire::integer(&M::crc_known),
+                      wire::string(&M::mark)};
   }
 };
 

@@ -434,6 +434,7 @@ void ChangeSource::emit_put(SentOp op, Outgoing& out) {
   pieces.head = head_of(op.change);
   pieces.head.kind = ChangeKind::put;
   pieces.head.mtime = opened->mtime;
+  pieces.head.extra = store_.mark_of(*name, opened->file.get());
   pieces.head.total_size = opened->size;
   if (name->kind() == FileKind::normal && name->fields())
     pieces.expected_crc = name->fields()->crc32;

@@ -3,6 +3,7 @@
 
 #include "common/base/crc32.h"
 #include "common/net/disk_pool.h"
+#include "common/wire/origin_mark.h"
 #include "storage/sync/rules.h"
 #include "storage/sync/small_file.h"
 
@@ -62,6 +63,8 @@ Origin origin_of(const wire::SyncOp& op) {
   origin.seq = op.seq;
   origin.stamp = op.stamp;
   origin.mtime = op.mtime;
+  if (op.kind == wire::SyncKind::put && op.extra.size() <= wire::kOriginMarkMax)
+    origin.mark = op.extra;
   return origin;
 }
 
@@ -274,7 +277,15 @@ Result<std::uint64_t> SyncReceiver::apply_put(std::uint32_t source_id, std::uint
   bool replace = false;
   if (present) {
     const std::uint32_t owner = options_.owner_of ? options_.owner_of(name) : 0;
-    if (!may_replace(name.kind(), source_id, owner)) return apply_pending(name);
+    if (!may_replace(name.kind(), source_id, owner)) {
+      std::uint64_t marked = 0;
+      if (!op.extra.empty()) {
+        CAIRN_TRY(seq, position_of(store_.apply_mark(name, origin_of(op)), true));
+        marked = seq;
+      }
+      CAIRN_TRY(more, apply_pending(name));
+      return std::max(marked, more);
+    }
     replace = true;
   } else if (present.code() == Errc::corrupt) {
     replace = true; // a damaged copy gives way to a good one

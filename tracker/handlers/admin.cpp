@@ -220,19 +220,44 @@ Task<Result<Reply>> change(Tracker& tracker, const Session& session, const Body&
   co_return reply_of(ok);
 }
 
-// Reads all tables of the namespace, in the background of everything else.
-Task<Result<Reply>> check_namespace(Tracker& tracker) {
-  NamespaceService* service = tracker.namespace_service();
-  if (service == nullptr)
-    co_return error_reply(Error{Errc::unavailable,
-                                "the namespace is at " + tracker.config().metadata_holder->text()});
-  const auto report = co_await service->check();
+// Reads all tables of the namespace, in the background of everything else. With "repair" puts right
+// what can be.
+Task<Result<Reply>> check_namespace(NamespaceService& service, const json& request) {
+  auto report = co_await service.check();
   if (!report) co_return error_reply(report.error());
+  std::uint64_t mended = 0;
+  if (flag_of(request, "repair") && !report->fixes.empty()) {
+    auto done = co_await service.mend(std::move(report->fixes));
+    if (!done) co_return error_reply(done.error());
+    mended = *done;
+  }
   co_return reply_of({{"inodes", report->inodes},
                       {"entries", report->entries},
                       {"extents", report->extents},
                       {"stored_files", report->references},
-                      {"faults", report->faults}});
+                      {"faults", report->faults},
+                      {"mended", mended}});
+}
+
+// Looks for stored files of the namespace that nothing names.
+Task<Result<Reply>> sweep_namespace(NamespaceService& service, const json& request) {
+  auto swept = co_await service.sweep(service.orphan_age_s(), 0, flag_of(request, "repair"));
+  if (!swept) co_return error_reply(swept.error());
+  co_return reply_of({{"looked_at", swept->looked_at},
+                      {"unknown", swept->unknown},
+                      {"groups_away", swept->groups},
+                      {"unnamed", swept->found},
+                      {"removed", swept->removed}});
+}
+
+Task<Result<Reply>> namespace_verb(Tracker& tracker, std::string verb, json request) {
+  NamespaceService* service = tracker.namespace_service();
+  if (service == nullptr)
+    co_return error_reply(Error{Errc::unavailable,
+                                "the namespace is at " + tracker.config().metadata_holder->text()});
+  if (verb == "namespace.check") co_return co_await check_namespace(*service, request);
+  if (verb == "namespace.sweep") co_return co_await sweep_namespace(*service, request);
+  co_return error_reply(Error{Errc::unsupported, "unknown verb '" + verb + "'"});
 }
 
 } // namespace
@@ -248,7 +273,8 @@ Task<Result<Reply>> admin(Tracker& tracker, Session& session, Body& body) {
     const std::string text = status_json(tracker, &session);
     co_return Reply(wire::to_bytes(text));
   }
-  if (*verb == "namespace.check") co_return co_await check_namespace(tracker);
+  if (verb->starts_with("namespace."))
+    co_return co_await namespace_verb(tracker, *std::move(verb), request);
   if (*verb == "node.alias.ls") co_return reply_of(list_aliases(tracker.cluster()));
   if (*verb == "key.ls")
     co_return reply_of(list_keys(tracker.cluster().facts(), tracker.now().unix_s));

@@ -21,6 +21,14 @@ Task<Result<Reply>> attach_namespace(Tracker& tracker, Session& session, Body& b
 // native 201: one question about the namespace without a session, as nobody. Errors: unavailable,
 // invalid_argument.
 Task<Result<Reply>> ask_namespace(Tracker& tracker, Session& session, Body& body);
+// native 205 and 206 (common/wire/namespace_paths.h): what storage nodes ask and change. Errors:
+// unavailable, invalid_argument.
+Task<Result<Reply>> ask_trusted(Tracker& tracker, Session& session, Body& body);
+Task<Result<Reply>> change_path(Tracker& tracker, Session& session, Body& body);
+// native 202 to 204 (common/wire/namespace_backup.h): a copy of all metadata. Errors: see there.
+Task<Result<Reply>> begin_backup(Tracker& tracker, Session& session, Body& body);
+Task<Result<Reply>> read_backup(Tracker& tracker, Session& session, Body& body);
+Task<Result<Reply>> end_backup(Tracker& tracker, Session& session, Body& body);
 // native 161: JSON to JSON; what a verb refuses is told in the JSON, with status 0.
 Task<Result<Reply>> admin(Tracker& tracker, Session& session, Body& body);
 

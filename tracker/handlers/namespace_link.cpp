@@ -40,6 +40,16 @@ bool answers_node(NsOp op) {
   }
 }
 
+// The client is told; an operator must be too, though not for every request.
+void note_failure(const Outcome& outcome) {
+  static std::chrono::steady_clock::time_point next;
+  const auto now = std::chrono::steady_clock::now();
+  if (now < next) return;
+  next = now + std::chrono::seconds(10);
+  logger("tracker.namespace")
+      .error("metadata cannot be read error={}", wire::as_text(outcome.body));
+}
+
 } // namespace
 
 void NamespaceLink::send(wire::Bytes frame) {
@@ -138,6 +148,7 @@ Task<void> NamespaceLink::handle(Request request) {
   Outcome outcome = co_await run(request);
   ++service_.counters().requests[index];
   if (outcome.status != 0) ++service_.counters().errors[index];
+  if (outcome.status == EIO) note_failure(outcome);
   if (request.op != NsOp::unwatch) {
     if ((request.head.flags & wire::kNsWatch) != 0) watch(request, outcome);
     wire::NsReplyHead head;

@@ -69,7 +69,8 @@ NamespaceService::NamespaceService(asio::any_io_executor executor, ReplicatedLog
               [this](const std::vector<Published>& events,
                      const std::vector<std::uint64_t>& orphans) { committed(events, orphans); }),
       next_reader_(kReaderSessions),
-      storages_(own_hello(), std::move(credentials), std::chrono::milliseconds(3000)) {
+      storages_(own_hello(), std::move(credentials), std::chrono::milliseconds(3000)),
+      orphan_age_s_(policy.orphan_age_s) {
   // Until every session had time to tell what it has open, everything counts as open.
   opens_.set_grace(true);
 }
@@ -81,6 +82,7 @@ Task<Status> NamespaceService::start() {
   struct Found {
     std::vector<std::pair<std::uint64_t, SessionRow>> sessions;
     std::vector<std::uint64_t> orphans;
+    std::vector<std::string> condemned;
   };
   auto work = [this]() -> Result<Found> {
     Found found;
@@ -102,6 +104,11 @@ Task<Status> NamespaceService::start() {
     CAIRN_RETURN_IF_ERROR(view->scan("S", {}, on_session));
     CAIRN_RETURN_IF_ERROR(std::move(damaged));
     CAIRN_RETURN_IF_ERROR(view->scan("O", {}, on_orphan));
+    const auto on_condemned = [&](std::string_view key, std::string_view) {
+      found.condemned.emplace_back(key.substr(1));
+      return true;
+    };
+    CAIRN_RETURN_IF_ERROR(view->scan("H", {}, on_condemned));
     return found;
   };
   CAIRN_CO_TRY(found, co_await pool_.run(std::move(work)));
@@ -110,6 +117,9 @@ Task<Status> NamespaceService::start() {
       [](Evaluation&) -> Result<std::uint64_t> { return std::uint64_t{0}; };
   CAIRN_CO_TRY(formatted, co_await writer_.internal(std::move(nothing)));
   static_cast<void>(formatted);
+  // A sweep that was cut short begins anew.
+  CAIRN_CO_RETURN_IF_ERROR(co_await mark_stored(std::move(found.condemned), false));
+  next_sweep_ = std::chrono::steady_clock::now() + kLease + kLeaseSlack;
   co_await refresh_exports();
   for (auto& [number, row] : found.sessions) {
     auto session = std::make_unique<NamespaceSession>();

@@ -23,6 +23,7 @@
 
 namespace cairn::tracker {
 
+class NamespaceBackup;
 class NamespaceLink;
 
 // Somebody who works on the namespace; outlives connections.
@@ -54,6 +55,7 @@ public:
     std::uint64_t expired = 0;
     std::uint64_t deleted_files = 0; // stored files whose grace time was over
     std::uint64_t delete_errors = 0;
+    std::uint64_t stored_orphans = 0; // stored files without a name that were removed
   };
 
   // `pool` is where the store is read; `credentials` are proved to storage nodes. All references
@@ -70,6 +72,10 @@ public:
   void stop();
   bool stopping() const { return stopping_; }
 
+  // What backups are read from; null: this tracker makes none. It outlives the service.
+  void set_backup(NamespaceBackup* backup) { backup_ = backup; }
+  NamespaceBackup* backup() const { return backup_; }
+
   NamespaceWriter& writer() { return writer_; }
   const NamespaceWriter& writer() const { return writer_; }
   const Counters& counters() const { return counters_; }
@@ -77,12 +83,29 @@ public:
   std::size_t sessions() const { return sessions_.size(); }
   std::size_t locks_waiting() const { return locks_.waiting(); }
   std::uint64_t orphans() const { return orphans_.size(); }
+  std::uint64_t orphan_age_s() const { return orphan_age_s_; }
   const ClusterState& cluster() const { return cluster_; }
   const asio::any_io_executor& executor() const { return executor_; }
   // Exports and their usage, as of the last second.
   const std::vector<wire::NsExport>& exports() const { return exports_; }
   // Compares all tables with each other.
   Task<Result<CheckReport>> check();
+  // Puts right what a check has found; answers how many rows. Errors: io_error, unavailable.
+  Task<Result<std::uint64_t>> mend(std::vector<RowFix> fixes);
+
+  // What is stored for the namespace and named by nothing.
+  struct Sweep {
+    std::uint64_t looked_at = 0;     // stored files with an origin mark
+    std::uint64_t unknown = 0;       // of those, of sessions that this namespace knows nothing of
+    std::vector<std::string> groups; // that could not be asked
+    std::vector<std::string> found;  // IDs; at most kSweepMax
+    std::uint64_t removed = 0;
+  };
+  static constexpr std::size_t kSweepMax = 100'000;
+  // Looks at every marked stored file that is at least `age_s` old and was uploaded after `since`
+  // (unix seconds) by a session that is over, and with `remove` deletes those without a reference.
+  // Errors: busy (one is under way); io_error, corrupt (of the store), unavailable.
+  Task<Result<Sweep>> sweep(std::uint64_t age_s, std::uint64_t since, bool remove);
 
   // --- sessions ---
 
@@ -139,6 +162,11 @@ private:
   Task<void> refresh_exports();
   Task<void> delete_due();
   Task<bool> delete_stored(std::string id);
+  Task<void> sweep_sometimes();
+  Task<Status> collect_unnamed(std::string group, std::uint64_t age_s, std::uint64_t since,
+                               Sweep& out, std::vector<std::string>& suspects);
+  // Condemns stored files, so that nothing can name them, or takes that back.
+  Task<Status> mark_stored(std::vector<std::string> refs, bool condemned);
   Task<Result<wire::NsExport>> find_export(std::string name);
 
   asio::any_io_executor executor_;
@@ -160,6 +188,12 @@ private:
   bool grace_ = true;
   std::vector<wire::NsExport> exports_;
   ClientPool storages_; // for deferred deletion
+  NamespaceBackup* backup_ = nullptr;
+  const std::uint64_t orphan_age_s_;
+  std::chrono::steady_clock::time_point next_sweep_;
+  std::uint64_t swept_until_ = 0; // unix seconds: what was uploaded before is all named
+  std::uint64_t sweep_turn_ = 0;  // which member is asked
+  bool sweeping_ = false;
   bool stopping_ = false;
 };
 

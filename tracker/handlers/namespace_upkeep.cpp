@@ -3,6 +3,7 @@
 #include "common/base/file_id.h"
 #include "common/daemon/log.h"
 #include "common/wire/fastdfs.h"
+#include "tracker/handlers/namespace_backup.h"
 #include "tracker/handlers/namespace_service.h"
 
 #include <boost/asio/steady_timer.hpp>
@@ -54,6 +55,8 @@ Task<void> NamespaceService::watch() {
     if (turn % 2 == 0) co_await refresh_exports();
     if (turn % 10 == 4) co_await empty_trash();
     if (turn % 4 == 2) co_await delete_due();
+    if (!grace_) co_await sweep_sometimes();
+    if (backup_ != nullptr) co_await backup_->expire();
   }
 }
 
@@ -176,6 +179,12 @@ Task<void> NamespaceService::delete_due() {
   };
   const auto done = co_await writer_.internal(std::move(work));
   if (!done) log().warn("deletions not noted error={}", done.error().text());
+}
+
+Task<Result<std::uint64_t>> NamespaceService::mend(std::vector<RowFix> fixes) {
+  std::function<Result<std::uint64_t>(Evaluation&)> work =
+      [fixes = std::move(fixes)](Evaluation& evaluation) { return evaluation.mend(fixes); };
+  co_return co_await writer_.internal(std::move(work));
 }
 
 Task<Result<CheckReport>> NamespaceService::check() {

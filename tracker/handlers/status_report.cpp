@@ -1,4 +1,5 @@
 // The cluster in JSON, and what about it needs attention.
+#include "tracker/handlers/namespace_service.h"
 #include "tracker/handlers/tracker.h"
 
 #include <nlohmann/json.hpp>
@@ -254,6 +255,16 @@ std::string status_json(Tracker& tracker, const Session* session) {
       const Node* peer = cluster.find(sync.peer_id);
       if (peer != nullptr && !peer->fact.deleted) out["sync"].push_back(sync_json(node, sync));
     }
+  }
+
+  if (const NamespaceService* service = tracker.namespace_service()) {
+    out["exports"] = json::array();
+    for (const wire::NsExport& one : service->exports())
+      out["exports"].push_back({{"name", one.name},
+                                {"bytes", one.used_bytes},
+                                {"inodes", one.used_inodes},
+                                {"quota_bytes", one.quota_bytes},
+                                {"quota_inodes", one.quota_inodes}});
   }
 
   out["aliases"] = json::array();

@@ -1,5 +1,7 @@
 // The table of commands: which function, who may send it, how long its body may be.
 #include "common/wire/namespace.h"
+#include "common/wire/namespace_backup.h"
+#include "common/wire/namespace_paths.h"
 #include "common/wire/native.h"
 #include "common/wire/rules.h"
 #include "tracker/handlers/commands.h"
@@ -86,6 +88,11 @@ HandlerTable<Tracker> make_table() {
   on(NativeCommand::heartbeat, counted<heartbeat>, Access::peer, kNativeBodyMax);
   on(wire::kNsAskOnce, counted<ask_namespace>, Access::client, kNativeBodyMax, auth::kRead);
   on(wire::kNsAttach, counted<attach_namespace>, Access::client, kNativeBodyMax, auth::kRead);
+  on(wire::kNsAskTrusted, counted<ask_trusted>, Access::peer, kNativeBodyMax);
+  on(wire::kNsChangePath, counted<change_path>, Access::peer, kNativeBodyMax);
+  on(wire::kBackupBegin, counted<begin_backup>, Access::peer, kQueryBodyMax);
+  on(wire::kBackupRead, counted<read_backup>, Access::peer, kQueryBodyMax);
+  on(wire::kBackupEnd, counted<end_backup>, Access::peer, kQueryBodyMax);
   on(NativeCommand::cluster_view, counted<cluster_view>, Access::client, kNativeBodyMax);
   on(wire::kRulesGet, counted<get_rules>, Access::admin, kNativeBodyMax);
   on(wire::kRulesPut, counted<put_rules>, Access::admin, kRulesBodyMax);

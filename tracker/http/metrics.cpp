@@ -163,6 +163,9 @@ void namespace_families(MetricsText& out, const NamespaceService& service) {
   out.sample(counters.deleted_files);
   out.family("cairn_ns_delete_errors_total", "counter", "Deletions to be tried again.");
   out.sample(counters.delete_errors);
+  out.family("cairn_ns_stored_orphans_total", "counter",
+             "Stored files that a crash left without a name, removed.");
+  out.sample(counters.stored_orphans);
   const auto per_export = [&](std::string_view name, std::string_view help, auto value) {
     out.family(name, "gauge", help);
     for (const wire::NsExport& one : service.exports())

@@ -2,12 +2,15 @@
 #include "tracker/log/meta_store.h"
 
 #include "common/wire/mutation.h"
+#include "tracker/log/pinning_env.h"
 
 #include <leveldb/cache.h>
 #include <leveldb/db.h>
 #include <leveldb/filter_policy.h>
 #include <leveldb/write_batch.h>
 
+#include <atomic>
+#include <chrono>
 #include <xxhash.h>
 
 namespace cairn::tracker {
@@ -40,8 +43,12 @@ std::string_view view(const leveldb::Slice& text) {
 Error failed(std::string_view what, const leveldb::Status& status) {
   Errc code = Errc::io_error;
   if (status.IsNotFound()) code = Errc::not_found;
-  if (status.IsCorruption()) code = Errc::corrupt;
-  return Error{code, std::string(what) + ": " + status.ToString()};
+  std::string advice;
+  if (status.IsCorruption()) {
+    code = Errc::corrupt;
+    advice = "; it is damaged: see `cairn namespace restore`";
+  }
+  return Error{code, std::string(what) + ": " + status.ToString() + advice};
 }
 
 leveldb::ReadOptions reading(const leveldb::Snapshot* snapshot) {
@@ -66,7 +73,8 @@ MetaStore::Snapshot::~Snapshot() {
 }
 
 MetaStore::MetaStore()
-    : filter_(leveldb::NewBloomFilterPolicy(kBloomBitsPerKey)),
+    : env_(std::make_unique<PinningEnv>()),
+      filter_(leveldb::NewBloomFilterPolicy(kBloomBitsPerKey)),
       cache_(leveldb::NewLRUCache(kCacheBytes)) {}
 
 MetaStore::~MetaStore() = default;
@@ -76,8 +84,20 @@ Result<std::unique_ptr<MetaStore>> MetaStore::open(const std::filesystem::path& 
   std::filesystem::create_directories(directory, failure);
   if (failure) return errno_error("cannot make " + directory.string(), failure.value());
 
+  // LevelDB would begin anew beside what is left of a store without this file.
+  if (!std::filesystem::exists(directory / "CURRENT", failure)) {
+    for (std::filesystem::directory_iterator at(directory, failure), end; !failure && at != end;
+         at.increment(failure)) {
+      const std::string name = at->path().filename().string();
+      if (name.ends_with(".ldb") || name.starts_with("MANIFEST-"))
+        return Error{Errc::corrupt, directory.string() + " has lost its file CURRENT; it is " +
+                                        "damaged: see `cairn namespace restore`"};
+    }
+  }
   std::unique_ptr<MetaStore> store(new MetaStore);
+  store->directory_ = directory;
   leveldb::Options options;
+  options.env = store->env_.get();
   options.create_if_missing = true;
   options.paranoid_checks = true;
   options.filter_policy = store->filter_.get();
@@ -136,6 +156,7 @@ Status MetaStore::apply(std::span<const LogEntry> entries, bool sync) {
   rows.Put(slice(kAppliedKey), slice(wire::as_text(value)));
   leveldb::WriteOptions options;
   options.sync = sync;
+  const std::lock_guard lock(apply_mutex_);
   if (const auto written = db_->Write(options, &rows); !written.ok())
     return failed("metadata store", written);
   applied_ = last;

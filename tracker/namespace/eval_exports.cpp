@@ -346,6 +346,28 @@ Result<wire::NsReferencedReply> Evaluation::referenced(const wire::NsReferenced&
   return reply;
 }
 
+Result<std::uint64_t> Evaluation::mend(const std::vector<RowFix>& fixes) {
+  std::uint64_t mended = 0;
+  for (const RowFix& fix : fixes) {
+    CAIRN_TRY(now, view_.get(fix.key));
+    if (now != fix.found) continue;
+    ++mended;
+    if (fix.right)
+      transaction_->put(fix.key, *fix.right);
+    else
+      transaction_->remove(fix.key);
+  }
+  return mended;
+}
+
+void Evaluation::condemn(const std::vector<std::string>& refs) {
+  for (const std::string& ref : refs) transaction_->put(key::condemned(ref), std::string());
+}
+
+void Evaluation::acquit(const std::vector<std::string>& refs) {
+  for (const std::string& ref : refs) transaction_->remove(key::condemned(ref));
+}
+
 Result<wire::NsWalkReply> Evaluation::walk(const wire::NsWalk& request) {
   wire::NsWalkReply reply;
   reply.end = true;

@@ -80,7 +80,12 @@ Result<wire::NsResolveReply> Evaluation::resolve(const wire::NsResolve& request)
     CAIRN_TRY(entry, find_entry(at.ino, name));
     if (!entry) return errno_of(ENOENT);
     CAIRN_TRY(next, load(entry->ino));
-    if (at.ino == wire::kNsRootInode) base = next.ino;
+    if (at.ino == wire::kNsRootInode) {
+      base = next.ino;
+      // Also whether a name is there is nobody's business.
+      CAIRN_TRY(found, export_of(next.ino));
+      if (request.as_public && !found->is_public) return errno_of(EACCES, "not a public export");
+    }
     if (next.type == NsType::symlink && (!last || request.follow_last)) {
       if (++symlinks > kSymlinksMax) return errno_of(ELOOP);
       if (next.target.starts_with('/')) {

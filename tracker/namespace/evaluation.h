@@ -3,6 +3,7 @@
 // next; batch.h runs many of them, and says what happens around an operation.
 #pragma once
 
+#include "tracker/namespace/check.h"
 #include "tracker/namespace/key_value.h"
 #include "tracker/namespace/permissions.h"
 #include "tracker/namespace/rows.h"
@@ -35,6 +36,7 @@ public:
 // What an administrator configures.
 struct NamespacePolicy {
   std::uint64_t grace_ms = 10 * 60 * 1000; // from the last reference to the deletion of stored data
+  std::uint64_t orphan_age_s = 60 * 60;    // of stored files, before they are taken for left behind
 };
 
 class Evaluation {
@@ -65,6 +67,13 @@ public:
   Status reap(std::uint64_t ino);
   // Destroys up to `limit` files whose time in the trash is over; answers how many.
   Result<std::uint64_t> empty_trash(std::uint64_t now_s, std::uint64_t limit);
+
+  // Puts rows right that check_tables() has found wrong and that have not changed since; answers how
+  // many.
+  Result<std::uint64_t> mend(const std::vector<RowFix>& fixes);
+  // From now on no change can name these stored files, until acquit().
+  void condemn(const std::vector<std::string>& refs);
+  void acquit(const std::vector<std::string>& refs);
 
   // An inode that the caller may know of. Errors: ESTALE.
   Result<Inode> load(std::uint64_t ino);

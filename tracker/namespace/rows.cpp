@@ -197,6 +197,9 @@ std::string trash(std::uint64_t due_s, std::uint64_t ino) {
 std::string orphan(std::uint64_t ino) {
   return prefix('O', ino);
 }
+std::string condemned(std::string_view ref) {
+  return "H" + std::string(ref);
+}
 std::string session(std::uint64_t session) {
   return prefix('S', session);
 }

@@ -27,6 +27,7 @@ std::string references(std::string_view ref);                                   
 std::string garbage(std::uint64_t due_ms, std::string_view ref);                  // G
 std::string trash(std::uint64_t due_s, std::uint64_t ino);                        // T
 std::string orphan(std::uint64_t ino);                                            // O
+std::string condemned(std::string_view ref);                                      // H
 std::string session(std::uint64_t session);                                       // S
 std::string answer(std::uint64_t session, std::uint64_t sequence); // N, by sequence % kNsWindow
 std::string quota(std::uint64_t root);                             // Q
@@ -123,11 +124,15 @@ struct StateRow {
                               // counts operations
   std::uint64_t session = 1;  // next session
   NsTime clock;               // time of the last change; never goes back
+  // Sessions below it belong to a history that this store has not seen to its end (it was put back
+  // from a backup): nothing is known of what they uploaded.
+  std::uint64_t session_floor = 0;
 
   static constexpr auto fields() {
     using M = StateRow;
     return std::tuple{wire::integer(&M::next), wire::integer(&M::position),
-                      wire::integer(&M::session), wire::time(&M::clock)};
+                      wire::integer(&M::session), wire::time(&M::clock),
+                      wire::integer(&M::session_floor)};
   }
 };
 

@@ -110,6 +110,19 @@ struct WriteOptions {
   WriteOptions() {}
 };
 
+// A part of a stored file as a part of a named one.
+struct StoredPart {
+  std::uint64_t offset = 0; // in the named file
+  std::uint64_t length = 0;
+  std::string id;
+  std::uint64_t source = 0; // offset in the stored file
+  // The namespace deletes the stored file when nothing names it any more. Only for what was stored
+  // for it, and is named by nothing else.
+  bool owned = false;
+
+  StoredPart() {}
+};
+
 // Which attributes to set.
 struct SetStatus {
   std::optional<std::uint32_t> mode;
@@ -191,6 +204,10 @@ public:
   // Stores the content, then names it: in place of a file of this name, whose readers see either
   // the old content or the new.
   Result<FileStatus> write(std::string path, Content content, WriteOptions options = {});
+  // A file whose bytes are stored already; `parts` are in order, and what lies between them is
+  // zeros. Errors: also invalid_argument (a part reaches beyond its stored file).
+  Result<FileStatus> name(std::string path, std::vector<StoredPart> parts, std::uint64_t size,
+                          WriteOptions options = {});
   Result<FileStatus> mkdir(std::string path, std::uint32_t mode = 0755, bool parents = false);
   Result<FileStatus> symlink(std::string target, std::string path);
   Result<FileStatus> link(std::string existing, std::string path);

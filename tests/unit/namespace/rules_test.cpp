@@ -1,6 +1,7 @@
 // Rules of the namespace that the model checker does not know: permissions, orphans, trash, quotas,
 // sessions, names, and what malformed requests get.
 #include "common/base/file_id.h"
+#include "common/wire/origin_mark.h"
 #include "tests/unit/namespace/memory_store.h"
 #include "tracker/namespace/check.h"
 #include "tracker/namespace/locks.h"
@@ -482,6 +483,106 @@ TEST(LockTable, RangesSplitJoinAndWait) {
   EXPECT_EQ(locks.set(3, lock, 8), Verdict::granted);
   EXPECT_EQ(locks.count(3), 2U) << "45 and 200 to the end are not neighbours";
   EXPECT_EQ(locks.count(1), 1U);
+}
+
+TEST_F(NamespaceRules, WhatIsCondemnedCannotBeNamed) {
+  const std::vector<std::string> refs{*encode_ref(id_of(77))};
+  const auto condemn = [&](Evaluation& evaluation) -> Result<std::uint64_t> {
+    evaluation.condemn(refs);
+    return std::uint64_t{0};
+  };
+  const auto acquit = [&](Evaluation& evaluation) -> Result<std::uint64_t> {
+    evaluation.acquit(refs);
+    return std::uint64_t{0};
+  };
+  ASSERT_TRUE(internal(condemn));
+  EXPECT_EQ(create("late", root_caller_, 0644, 0, 77).code(), static_cast<Errc>(ESTALE));
+  const auto empty = create("late", root_caller_);
+  ASSERT_TRUE(empty);
+  wire::NsCommit commit;
+  commit.inode = empty->attributes.inode;
+  wire::NsExtent extent;
+  extent.length = 1000;
+  extent.id = id_of(77);
+  commit.extents.push_back(extent);
+  EXPECT_EQ(change<wire::NsCommitReply>(NsOp::commit, commit, root_caller_).code(),
+            static_cast<Errc>(ESTALE));
+  ASSERT_TRUE(internal(acquit));
+  EXPECT_TRUE(change<wire::NsCommitReply>(NsOp::commit, commit, root_caller_));
+  expect_sound();
+}
+
+TEST_F(NamespaceRules, WhatFollowsFromOtherRowsIsMended) {
+  ASSERT_TRUE(create("a", root_caller_, 0644, 0, 1));
+  const auto b = create("b", root_caller_, 0644, 0, 2);
+  ASSERT_TRUE(b);
+  wire::NsCopyRange share;
+  share.from = b->attributes.inode;
+  share.to = create("c", root_caller_)->attributes.inode;
+  share.length = 1000;
+  ASSERT_TRUE(change<wire::NsCopyRangeReply>(NsOp::copy_range, share, root_caller_));
+  // As faults of our own would leave it.
+  wire::MutationBatch damage;
+  const std::string ref = *encode_ref(id_of(2));
+  damage.mutations.push_back(wire::Mutation::put(key::references(ref), encode_count(9)));
+  damage.mutations.push_back(wire::Mutation::put(key::garbage(1, ref), ""));
+  const auto entry = decode_entry(**store_.get(key::entry(root_, "a")));
+  damage.mutations.push_back(wire::Mutation::remove(key::cookie(root_, entry->cookie)));
+  auto usage = decode_row<wire::NsExport>(**store_.get(key::quota(root_)));
+  usage->used_bytes += 12345;
+  damage.mutations.push_back(wire::Mutation::put(key::quota(root_), encode_row(*usage)));
+  auto inode = decode_inode(entry->ino, **store_.get(key::inode(entry->ino)));
+  inode->bytes += 5;
+  damage.mutations.push_back(wire::Mutation::put(key::inode(entry->ino), encode(*inode)));
+  damage.mutations.push_back(
+      wire::Mutation::put(key::entry(root_, "ghost"), encode(DirEntry{999, NsType::regular, 998})));
+  LogEntry log_entry;
+  log_entry.position = LogPos{1, store_.applied().index + 1};
+  log_entry.batch = wire::encode(damage);
+  ASSERT_TRUE(store_.apply({&log_entry, 1}, true));
+
+  auto report = check_tables(store_);
+  ASSERT_TRUE(report);
+  EXPECT_GE(report->faults.size(), 6U);
+  // One row changes between the look and the repair: it is left as it is.
+  for (RowFix& fix : report->fixes)
+    if (fix.key == key::quota(root_)) fix.found = "something else";
+  const auto mend = [&](Evaluation& evaluation) { return evaluation.mend(report->fixes); };
+  const auto mended = internal(mend);
+  ASSERT_TRUE(mended);
+  EXPECT_EQ(*mended, report->fixes.size() - 1);
+  report = check_tables(store_);
+  EXPECT_EQ(report->faults.size(), 1U);
+  ASSERT_TRUE(internal(mend));
+  expect_sound();
+}
+
+TEST(OriginMark, ComesBackAsItWas) {
+  wire::OriginMark mark;
+  mark.realm = wire::origin_realm("0b0c");
+  mark.session = 77;
+  mark.inode = 1ULL << 40;
+  mark.written = 1'700'000'000'000'000;
+  mark.file_size = 300;
+  mark.mode = 0644;
+  mark.uid = UINT32_MAX;
+  mark.ranges = {{0, 100}, {200, 100}};
+  mark.export_name = "images";
+  mark.path = "2012/03/a\xff.jpg";
+  const std::string bytes = wire::encode_origin(mark);
+  EXPECT_LE(bytes.size(), 60U) << "beyond that ext4 takes a block for it";
+  const auto back = wire::decode_origin(bytes);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(*back, mark);
+  for (std::size_t size = 0; size < bytes.size() - mark.path.size(); ++size)
+    EXPECT_FALSE(wire::decode_origin(bytes.substr(0, size))) << size;
+
+  // What does not fit is cut where it hurts least.
+  mark.path = std::string(4000, 'd') + "/name";
+  mark.ranges.assign(wire::kOriginRangesMax + 1, wire::OriginRange{5, 1});
+  const auto cut = wire::decode_origin(wire::encode_origin(mark));
+  ASSERT_TRUE(cut);
+  EXPECT_TRUE(cut->path_is_cut && cut->path.ends_with("/name") && cut->ranges.empty());
 }
 
 TEST(Watches, OthersHearWhatTheyWatch) {

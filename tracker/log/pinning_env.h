@@ -1,0 +1,29 @@
+// LevelDB's files while a copy of them is made: what it would remove meanwhile stays until then.
+#pragma once
+
+#include <leveldb/env.h>
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace cairn::tracker {
+
+class PinningEnv final : public leveldb::EnvWrapper {
+public:
+  PinningEnv() : leveldb::EnvWrapper(leveldb::Env::Default()) {}
+
+  // From now on, until unpin(), nothing is removed. Not nested. Any thread.
+  void pin();
+  // Removes what was kept.
+  void unpin();
+
+  leveldb::Status RemoveFile(const std::string& name) override;
+
+private:
+  std::mutex mutex_; // guards all below
+  bool pinned_ = false;
+  std::vector<std::string> kept_;
+};
+
+} // namespace cairn::tracker
