@@ -5,8 +5,6 @@
 #include "common/wire/fastdfs.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <sys/socket.h>
 
 namespace cairn {
 
@@ -28,9 +26,7 @@ Error out_of_time() {
 
 // A peer that answers while we still send has refused.
 bool has_answer(Connection& connection) {
-  if (connection.has_buffered()) return true;
-  std::byte probe{};
-  return ::recv(connection.socket().native_handle(), &probe, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+  return connection.look() == Connection::Arrived::bytes;
 }
 
 } // namespace

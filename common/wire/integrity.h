@@ -36,6 +36,8 @@ struct CopyFacts {
   std::uint64_t deleted_stamp = 0; // of its tombstone, 0: none
   std::uint32_t deleted_by = 0;    // node where it was deleted
   bool is_listed = false;          // the catalogue has it: if it is absent, it was lost
+  // When the name was used again after a delete (slaves, files restored from the trash); 0: never.
+  std::uint64_t reused_stamp = 0;
 
   static constexpr auto fields() {
     using M = CopyFacts;
@@ -44,7 +46,7 @@ struct CopyFacts {
         integer(&M::size),         integer(&M::crc32),         integer(&M::mtime),
         integer(&M::stamp),        integer(&M::meta_stamp),    integer(&M::meta_crc32),
         integer(&M::meta_damaged), integer(&M::deleted_stamp), integer(&M::deleted_by),
-        integer(&M::is_listed)};
+        integer(&M::is_listed),    integer(&M::reused_stamp)};
   }
 };
 

@@ -347,8 +347,9 @@ Task<HttpReply> HttpChanges::upload(const HttpRequest& request, const Grant& gra
     document["crc32"] = hex_encode(number);
   }
   for (const auto& [algorithm, value] : digests->values()) document[algorithm] = value;
-  document["url"] =
-      request.host.empty() ? "/" + id : "http://" + std::string(request.host) + "/" + id;
+  document["url"] = request.host.empty() ? "/" + id
+                                         : (request.connection->is_tls() ? "https://" : "http://") +
+                                               std::string(request.host) + "/" + id;
   const bool refused =
       copies->is_short() && context_.config.copies_short == config::CopiesShort::refuse;
   if (refused) document["error"] = "too few copies in time; the file stays and is synced";
@@ -373,7 +374,7 @@ Task<HttpReply> HttpChanges::remove(const HttpRequest& request, const std::strin
   }
   auto name = parse_name(context_, *text);
   if (!name) co_return error_reply(400, "invalid file name");
-  auto removed = co_await remove_file(context_, *std::move(name));
+  auto removed = co_await remove_file(context_, *std::move(name), /*to_trash=*/true);
   audit_delete(context_, "key " + grant.key->id, guard_.client_address(request), *text, removed);
   if (!removed) {
     // Here a timeout is that of another node, not of the client.

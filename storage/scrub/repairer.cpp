@@ -290,6 +290,10 @@ Task<Status> Repairer::fetch(RemoteName name, wire::NodeView node, wire::CopyFac
     origin.id = id;
     origin.stamp = theirs.stamp;
     origin.mtime = mtime;
+    if (theirs.reused_stamp != 0 && name.kind() != FileKind::slave) {
+      origin.restored = true;
+      origin.stamp = theirs.reused_stamp;
+    }
     return store_.replace_copy(name, std::move(staged), damaged, origin);
   };
   CAIRN_CO_TRY(change, co_await pool.run(std::move(put)));
