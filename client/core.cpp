@@ -6,8 +6,6 @@
 #include "common/wire/origin_mark.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <sys/socket.h>
 
 namespace cairn {
 
@@ -29,9 +27,7 @@ Error out_of_time() {
 
 // A peer that answers while we still send has refused.
 bool has_answer(Connection& connection) {
-  if (connection.has_buffered()) return true;
-  std::byte probe{};
-  return ::recv(connection.socket().native_handle(), &probe, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+  return connection.look() == Connection::Arrived::bytes;
 }
 
 } // namespace

@@ -2,6 +2,7 @@
 #include "client/identity.h"
 
 #include "common/base/text.h"
+#include "common/net/tls.h"
 
 namespace cairn {
 
@@ -52,6 +53,20 @@ Identity read_identity(const ClientOptions& options) {
       identity.admin_credentials = *std::move(secret);
     else
       identity.failure = std::move(secret).error();
+  }
+  if (options.tls) {
+    TlsClientFiles files;
+    files.ca = options.tls_ca_file;
+    files.certificate = options.tls_certificate_file;
+    files.key = options.tls_key_file;
+    files.check_names = options.tls_check_names;
+    auto tls = TlsClient::open(std::move(files));
+    if (!tls) {
+      identity.failure = std::move(tls).error();
+      return identity;
+    }
+    identity.client_credentials.tls = *tls;
+    identity.admin_credentials.tls = *tls;
   }
   return identity;
 }

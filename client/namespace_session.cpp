@@ -157,7 +157,8 @@ Task<Status> NsSession::attach_somewhere() {
 
 Task<Status> NsSession::attach(Endpoint tracker) {
   if (identity_.failure) co_return *identity_.failure;
-  CAIRN_CO_TRY(client, co_await FrameClient::connect(tracker, client_.connect_timeout));
+  CAIRN_CO_TRY(client, co_await FrameClient::connect(tracker, client_.connect_timeout,
+                                                     identity_.client_credentials.tls));
   // An administrator proves the cluster's secret, or a key that may administer; others their access
   // key, or nothing where the tracker serves their address.
   const bool admin = options_.kind == wire::NsSessionKind::admin;

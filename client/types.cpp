@@ -51,6 +51,11 @@ Result<ClientOptions> load_client_options(const std::filesystem::path& conf_file
   options.network_timeout = loaded.config.network_timeout;
   options.cluster_secret_file = loaded.config.cluster_secret_file;
   options.access_key_file = loaded.config.access_key_file;
+  options.tls = loaded.config.tls_connect.on;
+  options.tls_ca_file = loaded.config.tls_connect.ca_file;
+  options.tls_check_names = loaded.config.tls_connect.check_names;
+  options.tls_certificate_file = loaded.config.tls_certificate_file;
+  options.tls_key_file = loaded.config.tls_key_file;
   return options;
 }
 

@@ -2,6 +2,7 @@
 #include "common/auth/secret.h"
 #include "common/config/storage_config.h"
 #include "common/daemon/daemon.h"
+#include "common/daemon/daemon_tls.h"
 #include "storage/server.h"
 
 #include <spdlog/spdlog.h>
@@ -14,8 +15,10 @@ int main(int argc, char** argv) {
   program.check = [](const std::filesystem::path& conf) -> Result<std::vector<std::string>> {
     CAIRN_TRY(loaded, config::load_storage_config(conf));
     CAIRN_RETURN_IF_ERROR(auth::ClusterSecret::open(loaded.config.cluster_secret_file));
+    CAIRN_TRY(tls, DaemonTls::open(loaded.config));
     for (std::string& line : config::server_warnings(loaded.config, conf))
       loaded.notes.push_back(std::move(line));
+    for (std::string& line : tls.warnings()) loaded.notes.push_back(std::move(line));
     return std::move(loaded.notes);
   };
   program.sample = [] { return config::storage_sample(); };
@@ -35,9 +38,10 @@ int main(int argc, char** argv) {
       }
       setup_logging(again->config.log_level, again->config.log_format);
       if (auto secrets = server->reload_secrets(); !secrets)
-        spdlog::error("reload: {}; the former secret stays", secrets.error().text());
+        spdlog::error("reload: {}; the former one stays", secrets.error().text());
       spdlog::info(
-          "reloaded log_level, log_format and the cluster's secret; other settings need a restart");
+          "reloaded log_level, log_format, the cluster's secret and certificates; other settings "
+          "need a restart");
     });
     server->stop();
     return Status();

@@ -3,8 +3,10 @@
 
 #include "common/base/durable_file.h"
 #include "common/daemon/daemon.h"
+#include "common/daemon/daemon_tls.h"
 #include "common/net/http_overload.h"
 #include "common/net/listener.h"
+#include "common/net/rate_limit.h"
 #include "storage/handlers/context.h"
 #include "storage/handlers/http_exports.h"
 #include "storage/handlers/http_files.h"
@@ -34,7 +36,10 @@ constexpr std::chrono::milliseconds kDrainPoll{10};
 constexpr std::chrono::seconds kReconnectMax{3};
 constexpr std::chrono::milliseconds kUsageInterval{1000};
 constexpr std::size_t kKeysFileMax = 64 << 20;
+// For the TLS handshake of an address that is not listed: it may be a node far away.
+constexpr std::chrono::milliseconds kStrangerTlsMax{2000};
 constexpr std::chrono::seconds kPresenceInterval{10};
+constexpr std::chrono::minutes kTrashInterval{10};
 
 std::uint64_t unix_seconds() {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
@@ -71,23 +76,27 @@ thread_local Remote* remote_of_this_thread = nullptr;
 
 // Members are in the order of their making: what is below uses what is above.
 struct StorageServer::Parts {
-  explicit Parts(config::StorageConfig c, DataLock l)
+  Parts(config::StorageConfig c, DataLock l, DaemonTls t)
       : config(std::move(c)),
         lock(std::move(l)),
+        tls(std::move(t)),
         io(config.work_thread_count()),
         background(1),
         front(1),
-        frame_listener(io, frame_gauge, frame_options(config.fastdfs_clients)),
+        frame_listener(io, frame_gauge, frame_options(config.fastdfs_clients, config.tls)),
         http_listener(io, http_gauge, http_options_of_listener()) {
     for (const config::ListenerConfig& one : config.listeners)
-      more_listeners.push_back(
-          std::make_unique<Listener>(io, frame_gauge, frame_options(one.fastdfs_clients)));
+      more_listeners.push_back(std::make_unique<Listener>(
+          io, frame_gauge, frame_options(one.fastdfs_clients, one.tls.value_or(config.tls))));
   }
 
   Status listen();
-  ListenerOptions frame_options(config::FastdfsClients mode);
+  ListenerOptions frame_options(config::FastdfsClients mode, config::TlsMode tls_mode);
   ListenerOptions http_options_of_listener();
-  void accept_frames(tcp::socket socket, ConnectionSlot slot, config::FastdfsClients mode);
+  void accept_frames(tcp::socket socket, ConnectionSlot slot, config::FastdfsClients mode,
+                     config::TlsMode tls_mode);
+  // What this node proves to others, and how it connects to them.
+  Credentials credentials() const { return Credentials(secret, tls.connect); }
   void accept_http(tcp::socket socket, ConnectionSlot slot);
   void take_access_keys(const wire::Bytes& sealed);
   std::filesystem::path access_keys_file() const {
@@ -95,6 +104,7 @@ struct StorageServer::Parts {
   }
   Task<void> watch_disks();
   Task<void> note_presence();
+  Task<void> empty_trash();
   bool was_away_too_long() const;
   Status begin_serving();
   // The URL rules in front of the file IDs.
@@ -102,6 +112,7 @@ struct StorageServer::Parts {
 
   config::StorageConfig config;
   DataLock lock;
+  DaemonTls tls;
   std::string uuid;
   std::shared_ptr<auth::ClusterSecret> secret;
   auth::KeyRing keys;
@@ -118,6 +129,7 @@ struct StorageServer::Parts {
   std::unique_ptr<Context> context;
   std::unique_ptr<StoreFiles> files;
   std::unique_ptr<NodeStatus> status;
+  RateLimiter limiter; // of access keys and client addresses
   std::unique_ptr<HttpGuard> guard;
   std::unique_ptr<LiveRules> rules;
   std::unique_ptr<StoreKeeper> keeper;
@@ -149,13 +161,15 @@ Status StorageServer::Parts::listen() {
   return http_listener.listen(config.http_bind_addr, config.http_port);
 }
 
-ListenerOptions StorageServer::Parts::frame_options(config::FastdfsClients mode) {
+ListenerOptions StorageServer::Parts::frame_options(config::FastdfsClients mode,
+                                                    config::TlsMode tls_mode) {
   ListenerOptions options;
-  options.on_connection = [this, mode](tcp::socket socket, ConnectionSlot slot) {
-    accept_frames(std::move(socket), std::move(slot), mode);
+  options.on_connection = [this, mode, tls_mode](tcp::socket socket, ConnectionSlot slot) {
+    accept_frames(std::move(socket), std::move(slot), mode, tls_mode);
   };
   options.limits = connection_limits(config);
-  options.refusal = wire::make_reply(Errc::busy, {});
+  // Nothing goes out unencrypted where that is not allowed.
+  if (tls_mode != config::TlsMode::required) options.refusal = wire::make_reply(Errc::busy, {});
   options.front = &front.at(0);
   return options;
 }
@@ -166,37 +180,48 @@ ListenerOptions StorageServer::Parts::http_options_of_listener() {
     accept_http(std::move(socket), std::move(slot));
   };
   options.limits = connection_limits(config);
-  options.refusal = http_refusal();
-  options.on_refused = http_overload_sessions();
+  if (config.http_tls != config::TlsMode::required) {
+    options.refusal = http_refusal();
+    options.on_refused = http_overload_sessions();
+  }
   options.front = &front.at(0);
   return options;
 }
 
 void StorageServer::Parts::accept_frames(tcp::socket socket, ConnectionSlot slot,
-                                         config::FastdfsClients mode) {
+                                         config::FastdfsClients mode, config::TlsMode tls_mode) {
   auto executor = socket.get_executor();
-  auto session = [](Parts& parts, tcp::socket s, ConnectionSlot,
-                    config::FastdfsClients clients) -> Task<void> {
+  auto session = [](Parts& parts, tcp::socket s, ConnectionSlot, config::FastdfsClients clients,
+                    config::TlsMode secured) -> Task<void> {
     Connection connection(std::move(s));
     const auto bytes = connection.peer_address().to_string();
     Session state(connection);
     state.allowed =
         clients != config::FastdfsClients::off && parts.config.allow_hosts.contains(bytes);
     if (clients == config::FastdfsClients::read_only) state.rights = auth::kFastdfsRead;
-    const Status ended =
-        co_await serve(*parts.context, handler_table(), parts.session_options, state);
+    const auto patience =
+        state.allowed ? std::chrono::milliseconds(parts.config.connect_timeout) : kStrangerTlsMax;
+    Status ended = co_await begin_tls(connection, secured, parts.tls.frames, patience);
+    if (ended)
+      ended = co_await serve(*parts.context, handler_table(), parts.session_options, state);
     if (ended.code() != Errc::closed)
       spdlog::debug("session ended peer={} cause={}", connection.peer(), ended.error().text());
     connection.close();
   };
-  spawn(executor, session(*this, std::move(socket), std::move(slot), mode), "storage.session");
+  spawn(executor, session(*this, std::move(socket), std::move(slot), mode, tls_mode),
+        "storage.session");
 }
 
 void StorageServer::Parts::accept_http(tcp::socket socket, ConnectionSlot slot) {
   auto executor = socket.get_executor();
   auto session = [](Parts& parts, tcp::socket s, ConnectionSlot) -> Task<void> {
     Connection connection(std::move(s));
-    co_await serve_http(connection, parts.http_handler, parts.http_options);
+    const Status begun = co_await begin_tls(connection, parts.config.http_tls, parts.tls.http,
+                                            parts.http_options.header_timeout);
+    if (begun)
+      co_await serve_http(connection, parts.http_handler, parts.http_options);
+    else if (begun.code() != Errc::closed)
+      spdlog::debug("http session refused cause={}", begun.error().text());
     connection.close();
   };
   spawn(executor, session(*this, std::move(socket), std::move(slot)), "storage.http");
@@ -257,13 +282,27 @@ Task<void> StorageServer::Parts::note_presence() {
   }
 }
 
+// Removes what has been in the trash for trash_days.
+Task<void> StorageServer::Parts::empty_trash() {
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  for (;;) {
+    const std::uint64_t kept = std::uint64_t{config.trash_days} * 86'400;
+    auto work = [this, before = unix_seconds() - kept] { return store->empty_trash(before); };
+    if (const std::uint64_t gone = co_await store->pool(0).run(std::move(work)); gone > 0)
+      spdlog::info("files in the trash have expired files={}", gone);
+    timer.expires_after(kTrashInterval);
+    auto [error] = co_await timer.async_wait(as_result);
+    if (error) co_return;
+  }
+}
+
 void StorageServer::Parts::make_rules() {
   wire::Hello hello;
   hello.role = wire::Role::storage;
   hello.uuid = uuid;
   hello.group = config.group_name;
   asio::io_context& loop = background.at(0);
-  rules = std::make_unique<LiveRules>(loop, config, std::move(hello), secret);
+  rules = std::make_unique<LiveRules>(loop, config, std::move(hello), credentials());
   keeper = std::make_unique<StoreKeeper>(*context);
   origins = std::make_unique<Origins>(loop, *rules, *keeper);
   shadow = std::make_unique<Shadow>(loop);
@@ -298,8 +337,10 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
     CAIRN_RETURN_IF_ERROR(Listener::probe({one.host}, one.port));
   CAIRN_TRY(secret, auth::ClusterSecret::open(config.cluster_secret_file));
   CAIRN_RETURN_IF_ERROR(Store::check_paths(config));
+  CAIRN_TRY(tls, DaemonTls::open(config));
+  for (const std::string& line : tls.warnings()) spdlog::warn("{}", line);
   CAIRN_TRY(lock, DataLock::take(config.base_path));
-  auto parts = std::make_unique<Parts>(std::move(config), std::move(lock));
+  auto parts = std::make_unique<Parts>(std::move(config), std::move(lock), std::move(tls));
   Parts& p = *parts;
   p.secret = std::move(secret);
   for (const std::string& name : p.config.allow_hosts.resolve_names())
@@ -330,7 +371,8 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   p.binlog = std::move(binlog);
   p.store->attach(*p.binlog);
   p.peers = std::make_unique<Peers>(p.uuid, p.config.group_name);
-  CAIRN_TRY(sync, SyncService::open(p.config, p.uuid, *p.store, *p.binlog, *p.peers, p.secret));
+  CAIRN_TRY(sync,
+            SyncService::open(p.config, p.uuid, *p.store, *p.binlog, *p.peers, p.credentials()));
   p.sync = std::move(sync);
   if (!changed.empty()) {
     for (const std::uint8_t index : changed)
@@ -344,8 +386,8 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   introduction.role = wire::Role::storage;
   introduction.uuid = p.uuid;
   introduction.group = p.config.group_name;
-  p.integrity = std::make_unique<Integrity>(p.config, std::move(introduction), p.secret, *p.store,
-                                            *p.binlog, p.sync->catalogue(), *p.peers);
+  p.integrity = std::make_unique<Integrity>(p.config, std::move(introduction), p.credentials(),
+                                            *p.store, *p.binlog, p.sync->catalogue(), *p.peers);
 
   p.context.reset(new Context{
       .config = p.config,
@@ -373,12 +415,17 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
     p.status->metrics(out);
     p.http->metrics().write(out);
     write_rules_metrics(*p.rules, *p.origins, *p.shadow, out);
+    if (const std::int64_t expires = p.tls.expires(); expires != 0) {
+      out.family("cairn_tls_certificate_expires_seconds", "gauge",
+                 "When the certificate of this node expires, unix time.");
+      out.sample(static_cast<std::uint64_t>(expires));
+    }
     co_return;
   };
   admin.status = [&p]() -> Task<std::string> { co_return p.status->json(); };
   CAIRN_TRY(http, FileService::make(p.config, *p.files, std::move(admin)));
   p.http = std::move(http);
-  p.guard = std::make_unique<HttpGuard>(p.config, p.keys);
+  p.guard = std::make_unique<HttpGuard>(p.config, p.keys, p.limiter);
   p.http->set_guard(*p.guard);
   p.http->add_before_ids(std::make_unique<HttpChanges>(*p.context, *p.guard));
   auto exports = std::make_unique<ExportResolver>(*p.context, *p.guard, *p.files, p.http->types());
@@ -394,6 +441,8 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   p.session_options.stopping = &p.closing;
   p.session_options.busy = &p.busy;
   p.session_options.memory = &p.context->memory;
+  p.session_options.keys = &p.keys;
+  p.session_options.key_limits = &p.limiter;
   return std::unique_ptr<StorageServer>(new StorageServer(std::move(parts)));
 }
 
@@ -403,7 +452,7 @@ Status StorageServer::start() {
   callbacks.fill = [&p](wire::Heartbeat& heartbeat) { p.status->fill(heartbeat); };
   callbacks.on_id = [&p](std::uint32_t id) { p.store->set_node_id(id); };
   callbacks.on_access_keys = [&p](const wire::Bytes& sealed) { p.take_access_keys(sealed); };
-  callbacks.credentials = p.secret;
+  callbacks.credentials = p.credentials();
   p.link = std::make_unique<TrackerLink>(p.background.at(0), p.config, p.uuid, *p.peers,
                                          std::move(callbacks));
   p.status->set_link(p.link.get());
@@ -424,11 +473,12 @@ Status StorageServer::start() {
   hello.group = p.config.group_name;
   for (std::size_t i = 0; i < p.io.size(); ++i) {
     p.remotes.push_back(std::make_unique<Remote>(
-        *p.peers, hello, p.secret, p.config.connect_timeout, p.config.network_timeout));
+        *p.peers, hello, p.credentials(), p.config.connect_timeout, p.config.network_timeout));
     asio::post(p.io.at(i), [remote = p.remotes.back().get()] { remote_of_this_thread = remote; });
   }
   spawn(p.background.at(0).get_executor(), p.watch_disks(), "storage.disks");
   spawn(p.background.at(0).get_executor(), p.note_presence(), "storage.presence");
+  spawn(p.background.at(0).get_executor(), p.empty_trash(), "storage.trash");
   p.rules->start();
   p.io.start();
   p.background.start();
@@ -462,7 +512,8 @@ Status StorageServer::Parts::begin_serving() {
 }
 
 Status StorageServer::reload_secrets() {
-  return parts_->secret->reload();
+  CAIRN_RETURN_IF_ERROR(parts_->secret->reload());
+  return parts_->tls.reload();
 }
 
 void StorageServer::stop() {

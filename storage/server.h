@@ -19,8 +19,8 @@ public:
 
   // Begins to serve and to report to the trackers.
   Status start();
-  // Reads the cluster's secret again; connections go on. Errors: those of reading it, and the
-  // former one stays.
+  // Reads the cluster's secret and the certificates again; connections go on. Errors: those of
+  // reading them, and the former ones stay.
   Status reload_secrets();
   // Stops taking requests, lets those that run finish (at most ten seconds), stops sync and makes
   // the log durable. Blocks.

@@ -43,7 +43,8 @@ public:
     CLI::App* sub = (parent == nullptr ? &app_ : parent)->add_subcommand(name, help);
     sub->fallthrough();
     args = std::make_shared<Args>();
-    sub->callback([this, function, args] {
+    sub->callback([this, sub, function, args] {
+      if (!sub->get_subcommands().empty()) return; // a nested verb was given: that one runs
       run_ = [function, args](Context& context) { return function(context, *args); };
     });
     return sub;
@@ -91,6 +92,12 @@ void add_files(Builder& builder) {
   sub->add_option("ID", remove->ids);
   sub->add_option("--from-list", remove->from_list,
                   "a file with an ID a line; - is standard input");
+  sub->add_option("--older-than", remove->older_than,
+                  "every file that was stored longer ago, such as 90d; needs the cluster's secret");
+  sub->add_option("--group", remove->group,
+                  "of --older-than: in this group; none that exports use");
+  sub->add_flag("--with-slaves", remove->with_slaves,
+                "also the slave files of each; needs the cluster's secret");
   sub->add_option("--rate", remove->rate, "at most so many a second");
   sub->add_flag("--dry-run", remove->dry_run, "delete nothing, only look which are there");
 
@@ -164,6 +171,26 @@ void add_exports(Builder& builder) {
     sub->add_option("--trash", args->trash, "how long removed files can be restored, 0: not")
         ->type_name("TIME");
   }
+}
+
+// Stored files that were deleted by ID: nested in the verb for those of exports.
+void add_stored_trash(Builder& builder, CLI::App* trash) {
+  std::shared_ptr<StoredTrashArgs> trash_list;
+  auto* sub = builder.verb("ls", "List them", &run_stored_trash, trash_list, trash);
+  sub->add_option("--group", trash_list->group, "only of this group");
+  std::shared_ptr<StoredTrashArgs> trash_restore;
+  sub = builder.verb("restore", "Bring files back, under their IDs", &run_stored_trash,
+                     trash_restore, trash);
+  trash_restore->action = TrashAction::restore;
+  sub->add_option("ID", trash_restore->ids)->required();
+  std::shared_ptr<StoredTrashArgs> trash_purge;
+  sub = builder.verb("purge", "Remove files from the trash for good", &run_stored_trash,
+                     trash_purge, trash);
+  trash_purge->action = TrashAction::purge;
+  sub->add_option("ID", trash_purge->ids);
+  sub->add_option("--group", trash_purge->group, "only of this group");
+  sub->add_option("--older-than", trash_purge->older_than, "what was deleted longer ago");
+  sub->add_flag("--all", trash_purge->all, "everything");
 }
 
 void add_tree(Builder& builder) {
@@ -250,10 +277,12 @@ void add_tree(Builder& builder) {
                      &run_namespace_rebuild, rebuild, whole);
   sub->add_flag("--dry-run", rebuild->dry_run, "only tell");
   std::shared_ptr<TrashArgs> trash;
-  sub = builder.verb("trash", "Files that were removed and can be restored", &run_trash, trash);
-  sub->add_option("PATH", trash->path, "/EXPORT, or /EXPORT/PREFIX")->required();
-  sub->add_option("--since", trash->since, "removed in the last TIME")->type_name("TIME");
-  sub->add_flag("--restore", trash->restore, "put them back");
+  auto* family =
+      builder.verb("trash", "Files that were removed and can be restored", &run_trash, trash);
+  family->add_option("PATH", trash->path, "/EXPORT, or /EXPORT/PREFIX; else ls, restore, purge");
+  family->add_option("--since", trash->since, "removed in the last TIME")->type_name("TIME");
+  family->add_flag("--restore", trash->restore, "put them back");
+  add_stored_trash(builder, family);
 }
 
 void add_cluster(Builder& builder) {

@@ -131,6 +131,7 @@ int run_export(Context& context, const ExportArgs& args) {
 }
 
 int run_trash(Context& context, const TrashArgs& args) {
+  if (args.path.empty()) return context.usage("trash: /EXPORT[/PREFIX], or ls, restore, purge");
   auto path = parse_cluster_path(args.path);
   if (!path) return context.usage(path.error().detail);
   std::int64_t since = 0;

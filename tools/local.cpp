@@ -175,6 +175,9 @@ public:
                                          const std::vector<const LocalNode*>& storages,
                                          milliseconds time) {
     ClientOptions options;
+    // As every client of this cluster: the file may ask for TLS by now.
+    if (auto known = load_client_options(plan_.client_conf())) options = *std::move(known);
+    options.trackers.clear();
     for (const LocalNode* tracker : trackers)
       options.trackers.emplace_back(tracker->addr, tracker->port);
     options.connect_timeout = kAskTimeout;

@@ -34,11 +34,24 @@ int run_download(Context& context, const DownloadArgs& args);
 
 struct DeleteArgs {
   std::vector<std::string> ids;
-  std::string from_list; // a file with an ID a line; "-": standard input
-  unsigned rate = 0;     // deletes a second, 0: no limit
-  bool dry_run = false;  // only look whether they are there
+  std::string from_list;  // a file with an ID a line; "-": standard input
+  std::string older_than; // every file that is older, a duration; empty: no such thing
+  std::string group;      // of older_than
+  bool with_slaves = false;
+  unsigned rate = 0;    // deletes a second, 0: no limit
+  bool dry_run = false; // only look whether they are there
 };
 int run_delete(Context& context, const DeleteArgs& args);
+
+enum class TrashAction : std::uint8_t { list, restore, purge };
+struct StoredTrashArgs {
+  TrashAction action = TrashAction::list;
+  std::string group;            // empty: every group
+  std::vector<std::string> ids; // of restore and purge
+  std::string older_than;       // of purge: deleted so long ago, a duration
+  bool all = false;             // of purge
+};
+int run_stored_trash(Context& context, const StoredTrashArgs& args);
 
 struct AppendArgs {
   std::string id;

@@ -2,6 +2,7 @@
 #include "common/auth/secret.h"
 #include "common/config/tracker_config.h"
 #include "common/daemon/daemon.h"
+#include "common/daemon/daemon_tls.h"
 #include "tracker/restore.h"
 #include "tracker/server.h"
 
@@ -16,8 +17,10 @@ int main(int argc, char** argv) {
   program.check = [](const std::filesystem::path& conf) -> cairn::Result<std::vector<std::string>> {
     CAIRN_TRY(loaded, cairn::config::load_tracker_config(conf));
     CAIRN_RETURN_IF_ERROR(cairn::auth::ClusterSecret::open(loaded.config.cluster_secret_file));
+    CAIRN_TRY(tls, cairn::DaemonTls::open(loaded.config));
     for (std::string& line : cairn::config::server_warnings(loaded.config, conf))
       loaded.notes.push_back(std::move(line));
+    for (std::string& line : tls.warnings()) loaded.notes.push_back(std::move(line));
     return std::move(loaded.notes);
   };
   program.sample = cairn::config::tracker_sample;

@@ -3,12 +3,14 @@
 
 #include "common/base/text.h"
 #include "common/daemon/daemon.h"
+#include "common/daemon/daemon_tls.h"
 #include "common/daemon/log.h"
 #include "common/net/disk_pool.h"
 #include "common/net/http_overload.h"
 #include "common/net/http_server.h"
 #include "common/net/io_pool.h"
 #include "common/net/listener.h"
+#include "common/net/rate_limit.h"
 #include "common/net/session.h"
 #include "tracker/handlers/meta_views.h"
 #include "tracker/handlers/namespace_backup.h"
@@ -36,6 +38,8 @@ constexpr std::size_t kHttpConnectionsMax = 1024;
 constexpr std::size_t kBodyInlineMax = 1024 * 1024;
 // Threads that read the store: one for changes, the others for questions.
 constexpr std::size_t kReaderThreads = 3;
+// For the TLS handshake of an address that is not listed: it may be a node far away.
+constexpr std::chrono::seconds kStrangerTlsMax{2};
 // How long open connections may take to end after they were cut.
 constexpr std::chrono::seconds kStopMax{5};
 
@@ -49,23 +53,24 @@ spdlog::logger& log() {
 class Server {
 public:
   Server(config::TrackerConfig config, std::string uuid,
-         std::shared_ptr<auth::ClusterSecret> secret)
+         std::shared_ptr<auth::ClusterSecret> secret, DaemonTls tls)
       : config_(std::move(config)),
         uuid_(std::move(uuid)),
         secret_(std::move(secret)),
+        tls_(std::move(tls)),
         disk_("tracker-meta", 1),
         readers_("tracker-read", kReaderThreads),
         memory_(config_.max_request_memory),
         io_(1),
         front_(1),
-        frames_(io_, frame_gauge_, frame_options(config_.fastdfs_clients)),
+        frames_(io_, frame_gauge_, frame_options(config_.fastdfs_clients, config_.tls)),
         http_(io_, http_gauge_, page_options()) {
     options_.io_timeout = config_.network_timeout;
     options_.inline_max = kBodyInlineMax;
     options_.memory = &memory_;
     for (const config::ListenerConfig& one : config_.listeners)
-      more_frames_.push_back(
-          std::make_unique<Listener>(io_, frame_gauge_, frame_options(one.fastdfs_clients)));
+      more_frames_.push_back(std::make_unique<Listener>(
+          io_, frame_gauge_, frame_options(one.fastdfs_clients, one.tls.value_or(config_.tls))));
   }
 
   Status run() {
@@ -79,15 +84,17 @@ public:
     if (config_.http_port != 0)
       CAIRN_RETURN_IF_ERROR(http_.listen(config_.http_bind_addr, config_.http_port));
     tracker_.emplace(io_.at(0).get_executor(), config_, uuid_, log_ ? &*log_ : nullptr,
-                     std::move(facts), frame_gauge_, secret_);
+                     std::move(facts), frame_gauge_, secret_, tls_.connect);
     tracker_->set_audit(audit_.get());
+    options_.keys = &tracker_->gate().keys;
+    options_.key_limits = &key_limits_;
     if (log_) {
       NamespacePolicy policy;
       policy.grace_ms = static_cast<std::uint64_t>(config_.delete_grace.count()) * 1000;
       policy.orphan_age_s = static_cast<std::uint64_t>(config_.orphan_age.count());
       views_.emplace(*store_);
       namespace_.emplace(io_.at(0).get_executor(), *log_, *views_, readers_, tracker_->cluster(),
-                         secret_, policy);
+                          Credentials(secret_, tls_.connect), policy);
       backup_.emplace(*store_, readers_, config_.base_path / "data" / "backup");
       namespace_->set_backup(&*backup_);
       tracker_->set_namespace(&*namespace_);
@@ -158,14 +165,15 @@ private:
     --running_;
   }
 
-  ListenerOptions frame_options(config::FastdfsClients mode) {
+  ListenerOptions frame_options(config::FastdfsClients mode, config::TlsMode tls_mode) {
     ListenerOptions options;
-    options.on_connection = [this, mode](tcp::socket socket, ConnectionSlot slot) {
-      spawn(io_.at(0).get_executor(), serve_frames(std::move(socket), std::move(slot), mode),
-            "session");
+    options.on_connection = [this, mode, tls_mode](tcp::socket socket, ConnectionSlot slot) {
+      spawn(io_.at(0).get_executor(),
+            serve_frames(std::move(socket), std::move(slot), mode, tls_mode), "session");
     };
     options.limits = connection_limits(config_);
-    options.refusal = wire::make_reply(Errc::busy, {});
+    // Nothing goes out unencrypted where that is not allowed.
+    if (tls_mode != config::TlsMode::required) options.refusal = wire::make_reply(Errc::busy, {});
     options.front = &front_.at(0);
     return options;
   }
@@ -176,13 +184,16 @@ private:
       spawn(io_.at(0).get_executor(), serve_page(std::move(socket), std::move(slot)), "http");
     };
     options.limits.total = kHttpConnectionsMax;
-    options.refusal = http_refusal();
-    options.on_refused = http_overload_sessions();
+    if (config_.http_tls != config::TlsMode::required) {
+      options.refusal = http_refusal();
+      options.on_refused = http_overload_sessions();
+    }
     options.front = &front_.at(0);
     return options;
   }
 
-  Task<void> serve_frames(tcp::socket socket, ConnectionSlot, config::FastdfsClients mode) {
+  Task<void> serve_frames(tcp::socket socket, ConnectionSlot, config::FastdfsClients mode,
+                          config::TlsMode tls_mode) {
     Connection connection(std::move(socket));
     Session session(connection);
     const auto& peer = connection.peer_address();
@@ -192,7 +203,10 @@ private:
     if (!stopping_ && (session.allowed || tracker_->gate().may_try(peer))) {
       open_.insert(&connection);
       ++running_;
-      const Status ended = co_await serve(*tracker_, handlers(), options_, session);
+      Status ended =
+          co_await begin_tls(connection, tls_mode, tls_.frames,
+                             session.allowed ? config_.connect_timeout : kStrangerTlsMax);
+      if (ended) ended = co_await serve(*tracker_, handlers(), options_, session);
       if (ended.code() != Errc::closed)
         log().debug("session ended peer={} error={}", connection.peer(), ended.error().text());
       --running_;
@@ -206,7 +220,9 @@ private:
     if (!stopping_) {
       open_.insert(&connection);
       ++running_;
-      co_await serve_http(connection, page_handler_, http_options_);
+      const Status begun =
+          co_await begin_tls(connection, config_.http_tls, tls_.http, http_options_.header_timeout);
+      if (begun) co_await serve_http(connection, page_handler_, http_options_);
       --running_;
       open_.erase(&connection);
     }
@@ -224,9 +240,11 @@ private:
     setup_logging(loaded->config.log_level, loaded->config.log_format);
     if (const Status secret = secret_->reload(); !secret)
       log().error("the cluster's secret is not reloaded error={}", secret.error().text());
+    if (const Status tls = tls_.reload(); !tls)
+      log().error("the certificate is not reloaded error={}", tls.error().text());
     log().info(
-        "configuration reloaded: log_level, log_format and the cluster's secret; all else needs a "
-        "restart");
+        "configuration reloaded: log_level, log_format, the cluster's secret and certificates; all "
+        "else needs a restart");
   }
 
   void stop() {
@@ -261,8 +279,10 @@ private:
   config::TrackerConfig config_;
   std::string uuid_;
   std::shared_ptr<auth::ClusterSecret> secret_;
+  DaemonTls tls_;
   std::unique_ptr<auth::AuditLog> audit_;
   SessionOptions options_;
+  RateLimiter key_limits_;
   HttpOptions http_options_;
   HttpHandler page_handler_ = [this](const HttpRequest& request) { return answer(request); };
   ConnectionGauge frame_gauge_;
@@ -301,13 +321,15 @@ Status serve_tracker(config::Loaded<config::TrackerConfig> loaded) {
   for (const config::ListenerConfig& one : loaded.config.listeners)
     CAIRN_RETURN_IF_ERROR(Listener::probe({one.host}, one.port));
   CAIRN_TRY(secret, auth::ClusterSecret::open(loaded.config.cluster_secret_file));
+  CAIRN_TRY(tls, DaemonTls::open(loaded.config));
+  for (const auto& line : tls.warnings()) log().warn("{}", line);
   CAIRN_TRY(lock, DataLock::take(loaded.config.base_path));
   CAIRN_TRY(uuid, node_uuid(loaded.config.base_path));
   for (auto* list : {&loaded.config.allow_hosts, &loaded.config.admin_hosts}) {
     for (const auto& name : list->resolve_names())
       log().warn("a host name does not resolve name={}", name);
   }
-  Server server(std::move(loaded.config), std::move(uuid), std::move(secret));
+  Server server(std::move(loaded.config), std::move(uuid), std::move(secret), std::move(tls));
   server.file_ = loaded.file;
   return server.run();
 }

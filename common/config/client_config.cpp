@@ -27,6 +27,12 @@ OptionList<C> make_options() {
             "prints them. For machines that are not in allow_hosts, and for signed URLs.");
   log_level_option(list);
 
+  list.heading("TLS");
+  tls_connect_options(list, "tls", "Connect by TLS, and not at all without it.");
+  list.path("tls_certificate_file", &C::tls_certificate_file,
+            "Our certificate (PEM), for nodes that ask for one.");
+  list.path("tls_key_file", &C::tls_key_file, "Its key (mode 0600), PEM, no passphrase.");
+
   list.heading("Connections");
   list.flag("use_connection_pool", &C::use_connection_pool, "Keep connections for further use.");
   list.duration("connection_pool_max_idle_time", &C::connection_pool_max_idle_time, seconds(1),
@@ -68,7 +74,14 @@ std::vector<IgnoredKey> make_ignored() {
   return keys;
 }
 
-Status finish(Loaded<C>&, const ConfFile&) {
+Status finish(Loaded<C>& loaded, const ConfFile& file) {
+  const C& config = loaded.config;
+  if (config.tls_connect.on && config.tls_connect.ca_file.empty())
+    return error_at(file, loaded.file, "tls", "on needs tls_ca_file: whom to trust");
+  if (config.tls_certificate_file.empty() != config.tls_key_file.empty())
+    return error_at(file, loaded.file,
+                    config.tls_key_file.empty() ? "tls_certificate_file" : "tls_key_file",
+                    "tls_certificate_file and tls_key_file go together");
   return {};
 }
 

@@ -24,6 +24,9 @@ struct ClientConfig {
   LogLevel log_level = LogLevel::info;
   std::filesystem::path cluster_secret_file; // empty: none; for administration
   std::filesystem::path access_key_file;     // empty: none
+  TlsConnect tls_connect;
+  std::filesystem::path tls_certificate_file; // shown to those who ask; empty: none
+  std::filesystem::path tls_key_file;         // its key
 };
 
 // Reads and checks client.conf. invalid_argument with one "file:line: …" line, or the error of

@@ -91,12 +91,30 @@ constexpr std::pair<std::string_view, FastdfsClients> kFastdfsWords[] = {
     {"read-only", FastdfsClients::read_only},
     {"off", FastdfsClients::off}};
 
+constexpr std::pair<std::string_view, TlsMode> kTlsWords[] = {
+    {"off", TlsMode::off}, {"optional", TlsMode::optional}, {"required", TlsMode::required}};
+
+// Sets `value` to what `word`, "KEY=WORD", says; false: it is something else.
+template <class T, class Words, class Out>
+bool take_word(std::string_view word, std::string_view key, const Words& words, Out& value) {
+  if (!word.starts_with(key)) return false;
+  for (const auto& [name, meaning] : words) {
+    if (word.substr(key.size()) != name) continue;
+    value = T(meaning);
+    return true;
+  }
+  return false;
+}
+
 } // namespace
 
 std::string ListenerConfig::text() const {
   std::string line = HostPort{host, port}.text();
   for (const auto& [word, value] : kFastdfsWords) {
     if (value == fastdfs_clients) line.append(" fastdfs_clients=").append(word);
+  }
+  for (const auto& [word, value] : kTlsWords) {
+    if (tls == value) line.append(" tls=").append(word);
   }
   return line;
 }
@@ -115,18 +133,22 @@ Result<ListenerConfig> parse_listener(std::string_view text) {
       listener.port = address.port;
       continue;
     }
-    constexpr std::string_view kKey = "fastdfs_clients=";
-    bool known = false;
-    for (const auto& [name, value] : kFastdfsWords) {
-      if (!word.starts_with(kKey) || word.substr(kKey.size()) != name) continue;
-      listener.fastdfs_clients = value;
-      known = true;
-    }
-    if (!known)
+    if (!take_word<FastdfsClients>(word, "fastdfs_clients=", kFastdfsWords,
+                                   listener.fastdfs_clients) &&
+        !take_word<TlsMode>(word, "tls=", kTlsWords, listener.tls))
       return Error{Errc::invalid_argument,
-                   "'" + std::string(word) + "' is not fastdfs_clients=on, read-only or off"};
+                   "'" + std::string(word) +
+                       "' is not fastdfs_clients=on, read-only or off, nor tls=off, optional or "
+                       "required"};
   }
   return listener;
+}
+
+bool ServerConfig::any_tls() const {
+  return tls != TlsMode::off ||
+         std::any_of(listeners.begin(), listeners.end(), [](const ListenerConfig& one) {
+           return one.tls.value_or(TlsMode::off) != TlsMode::off;
+         });
 }
 
 std::uint32_t ServerConfig::work_thread_count() const {
@@ -156,6 +178,15 @@ Status finish_server_config(ServerConfig& config, const ConfFile& file,
                     "set allow_strangers = on");
   }
   if (config.http_bind_addr.empty()) config.http_bind_addr = config.bind_addr;
+  const bool any_tls = config.any_tls() || config.http_tls != TlsMode::off;
+  if (any_tls && (config.tls_certificate_file.empty() || config.tls_key_file.empty()))
+    return error_at(file, name, config.any_tls() ? "tls" : "http_tls",
+                    "TLS needs tls_certificate_file and tls_key_file");
+  if (config.tls_connect.on && config.tls_connect.ca_file.empty())
+    return error_at(file, name, "tls_connect", "on needs tls_ca_file: whom to trust");
+  if (config.tls == TlsMode::required && !config.tls_connect.on)
+    return error_at(file, name, "tls",
+                    "required needs tls_connect = on: the other nodes take nothing else either");
   return {};
 }
 
@@ -171,6 +202,17 @@ std::vector<std::string> server_warnings(const ServerConfig& config,
   if (outside && config.allow_hosts.everybody())
     lines.push_back(name.string() +
                     ": warning: allow_hosts lets everybody who reaches the port write and delete");
+  const auto plain_gets_by = [](TlsMode mode, const std::filesystem::path& ca) {
+    return !ca.empty() && mode != TlsMode::required;
+  };
+  if (plain_gets_by(config.tls, config.tls_client_ca_file))
+    lines.push_back(name.string() +
+                    ": warning: tls_client_ca_file asks nothing of plain connections: tls is not "
+                    "required");
+  if (plain_gets_by(config.http_tls, config.http_tls_client_ca_file))
+    lines.push_back(name.string() +
+                    ": warning: http_tls_client_ca_file asks nothing of plain connections: "
+                    "http_tls is not required");
   if (outside && config.cluster_secret_file.empty())
     lines.push_back(name.string() +
                     ": warning: no cluster_secret_file: nodes and administrators "

@@ -66,17 +66,33 @@ enum class FastdfsClients : std::uint8_t {
   off,       // nothing: nodes, administrators and access keys only
 };
 
+// Whether a port speaks TLS.
+enum class TlsMode : std::uint8_t {
+  off,      // plain connections only
+  optional, // both; the first byte tells
+  required, // plain connections are refused
+};
+
+// What client.conf and the daemons say about connections they make.
+struct TlsConnect {
+  bool on = false;
+  std::filesystem::path ca_file; // whom to trust; not empty when `on`
+  bool check_names = true;       // a certificate must be of the host that was asked for
+};
+
 // One more address and port for the FastDFS and Cairn protocols.
 struct ListenerConfig {
   std::string host; // numeric
   std::uint16_t port = 0;
   FastdfsClients fastdfs_clients = FastdfsClients::on;
+  std::optional<TlsMode> tls; // nothing: as ServerConfig::tls
 
   // As it is written: "10.0.0.1:23001 fastdfs_clients=off".
   std::string text() const;
 };
 
-// "ADDRESS:PORT [fastdfs_clients=on|read-only|off]". Errors: invalid_argument.
+// "ADDRESS:PORT [fastdfs_clients=on|read-only|off] [tls=off|optional|required]". Errors:
+// invalid_argument.
 Result<ListenerConfig> parse_listener(std::string_view text);
 
 // Width of an IP address field in replies to FastDFS clients: 16 or 46 bytes; automatic is 46 once
@@ -107,6 +123,16 @@ struct ServerConfig {
   LogFormat log_format = LogFormat::logfmt;
   std::filesystem::path cluster_secret_file; // empty: none
 
+  TlsMode tls = TlsMode::off;                 // on `port` and where a listener says nothing else
+  TlsMode http_tls = TlsMode::off;            // on `http_port`
+  std::filesystem::path tls_certificate_file; // set when any port speaks TLS
+  std::filesystem::path tls_key_file;         // as above
+  std::filesystem::path tls_client_ca_file;   // `port`: clients must show one of its certificates
+  std::filesystem::path http_tls_client_ca_file; // the same for `http_port`
+  TlsConnect tls_connect;                        // to trackers and storage nodes
+
+  // Whether any port of the FastDFS and Cairn protocols speaks TLS.
+  bool any_tls() const;
   // `work_threads`, or the number of cores (1 to kWorkThreadsMax) when that is 0.
   std::uint32_t work_thread_count() const;
 };

@@ -90,6 +90,44 @@ void reserved_space_option(OptionList<Config>& list, std::string help) {
       [](const Config& config) { return config.reserved_storage_space.text(); });
 }
 
+// The keys that say how connections are made, in member `tls_connect`; `on_key` switches TLS on.
+template <class Config>
+void tls_connect_options(OptionList<Config>& list, std::string on_key, std::string help) {
+  const auto flag = [&list](std::string key, bool TlsConnect::*member, std::string text) {
+    list.custom(
+        std::move(key), "on | off", std::move(text),
+        [member](Config& config, std::string_view value) -> Status {
+          CAIRN_TRY(on, parse_bool(value));
+          config.tls_connect.*member = on;
+          return {};
+        },
+        [member](const Config& config) {
+          return std::string(config.tls_connect.*member ? "on" : "off");
+        });
+  };
+  flag(std::move(on_key), &TlsConnect::on, std::move(help));
+  list.custom(
+      "tls_ca_file", "path",
+      "Certificates (PEM) of the authorities we trust, or the very certificates of the nodes.",
+      [](Config& config, std::string_view value) -> Status {
+        config.tls_connect.ca_file = std::filesystem::path(value);
+        return {};
+      },
+      [](const Config& config) { return config.tls_connect.ca_file.string(); });
+  flag("tls_check_names", &TlsConnect::check_names,
+       "The certificate must be of the address or name that was connected to. off: any one that "
+       "tls_ca_file vouches for; for an authority that signs nothing else.");
+}
+
+template <class Config>
+void tls_mode_option(OptionList<Config>& list, std::string key, TlsMode ServerConfig::*member,
+                     std::string help) {
+  list.choice(
+      std::move(key), static_cast<TlsMode Config::*>(member),
+      {{"off", TlsMode::off}, {"optional", TlsMode::optional}, {"required", TlsMode::required}},
+      std::move(help));
+}
+
 // Adds all options of ServerConfig but reserved space.
 template <class Config>
 void add_server_options(OptionList<Config>& list, std::string base_path_example) {
@@ -114,9 +152,9 @@ void add_server_options(OptionList<Config>& list, std::string base_path_example)
                {"off", FastdfsClients::off}},
               "What FastDFS clients from allow_hosts may do on bind_addr:port.");
   Option& listener = list.custom(
-      "listener", "ADDRESS:PORT [fastdfs_clients=on|read-only|off]",
+      "listener", "ADDRESS:PORT [fastdfs_clients=on|read-only|off] [tls=off|optional|required]",
       "One more address and port of both protocols, for example for an outside network; may be "
-      "given several times.",
+      "given several times. Without tls= it is as on the first port.",
       [](Config& config, std::string_view value) -> Status {
         CAIRN_TRY(parsed, parse_listener(value));
         config.listeners.push_back(std::move(parsed));
@@ -161,6 +199,22 @@ void add_server_options(OptionList<Config>& list, std::string base_path_example)
               {{"logfmt", LogFormat::logfmt}, {"json", LogFormat::json}}, "Form of log lines.");
   list.path("cluster_secret_file", &Config::cluster_secret_file,
             "File (mode 0600) with the secret by which nodes know each other.");
+
+  list.heading("TLS");
+  tls_mode_option(list, "tls", &ServerConfig::tls,
+                  "TLS on the FastDFS and Cairn port: optional takes both, required refuses plain "
+                  "connections.");
+  tls_mode_option(list, "http_tls", &ServerConfig::http_tls, "The same on the HTTP port.");
+  list.path("tls_certificate_file", &Config::tls_certificate_file,
+            "Our certificate and those between it and its authority, PEM. Read again on SIGHUP.");
+  list.path("tls_key_file", &Config::tls_key_file, "Its key (mode 0600), PEM, no passphrase.");
+  list.path("tls_client_ca_file", &Config::tls_client_ca_file,
+            "When set, who connects by TLS must show a certificate of these authorities (PEM).");
+  list.path("http_tls_client_ca_file", &Config::http_tls_client_ca_file,
+            "The same on the HTTP port.");
+  tls_connect_options(list, "tls_connect",
+                      "Connections to trackers and storage nodes are made by TLS, and not at all "
+                      "without it. They show tls_certificate_file.");
 }
 
 } // namespace cairn::config

@@ -220,6 +220,11 @@ OptionList<C> make_options() {
   list.bytes("sync_bring_up_rate", &C::sync_bring_up_rate, 0, std::uint64_t{1} << 40,
              "Bytes per second at which a new member, or one with an empty disk, is brought up; 0: "
              "no limit.");
+  list.integer(
+      "trash_days", &C::trash_days, 0, 3650, "days",
+      "Deleted files wait so long in data/.trash/, from where `cairn trash restore` brings "
+      "them back; they use space meanwhile. The same at every node of the group. 0: no "
+      "trash.");
   list.duration("tombstone_retention", &C::tombstone_retention, hours(24), hours(24 * 3650),
                 "A node absent for longer joins as a new one.");
   list.duration("binlog_retention", &C::binlog_retention, hours(1), hours(24 * 3650),

@@ -99,6 +99,7 @@ struct StorageConfig : ServerConfig {
   std::uint64_t sync_window_bytes = 16 << 20; // unacknowledged bytes to one peer
   std::uint64_t sync_batch_bytes = 1 << 20;   // small files sent together
   std::uint64_t sync_bring_up_rate = 0;       // bytes per second to a new member, 0: no limit
+  std::uint32_t trash_days = 0; // deleted files can be restored so long; 0: they cannot
   std::chrono::seconds tombstone_retention = std::chrono::hours(24 * 90);
   std::chrono::seconds binlog_retention = std::chrono::hours(24 * 30);
   std::uint64_t binlog_segment_size = 64 << 20; // bytes

@@ -14,11 +14,13 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <exception>
 #include <fcntl.h>
 #include <iostream>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,7 +73,17 @@ void raise_open_files() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// The memory of a daemon holds the cluster's secret, access keys and the key of its certificate: it
+// is never written to a core file, nor shown to other processes of its user. CAIRN_CORE_DUMPS=on
+// in the environment is for who must look for a crash.
+void keep_memory_private() {
+  const char* const wanted = std::getenv("CAIRN_CORE_DUMPS");
+  if (wanted != nullptr && std::string_view(wanted) == "on") return;
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
 void setup_process() {
+  keep_memory_private();
   // Files are 0644 and directories 0755 whatever the caller's shell says: nginx reads them.
   ::umask(022);
   std::signal(SIGPIPE, SIG_IGN);

@@ -2,6 +2,7 @@
 #include "common/net/connection.h"
 
 #include "common/net/deadlines.h"
+#include "common/net/tls.h"
 
 #include <boost/asio/connect.hpp>
 
@@ -12,6 +13,7 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 namespace cairn {
 
@@ -26,6 +28,10 @@ constexpr std::size_t kScratchSize = 64 * 1024 + 512;
 std::span<std::byte> scratch() {
   thread_local wire::Buffer buffer(kScratchSize);
   return buffer.span();
+}
+
+tcp::socket::wait_type wait_for(TlsNeed need) {
+  return need == TlsNeed::writable ? tcp::socket::wait_write : tcp::socket::wait_read;
 }
 
 } // namespace
@@ -155,13 +161,16 @@ void Connection::sent(std::size_t count) {
 
 void Connection::shutdown_write() {
   boost::system::error_code ignored;
-  if (!closed_) socket_.shutdown(tcp::socket::shutdown_send, ignored);
+  if (closed_) return;
+  if (tls_) tls_->say_goodbye();
+  socket_.shutdown(tcp::socket::shutdown_send, ignored);
 }
 
 void Connection::close() {
   if (closed_) return;
   closed_ = true;
   boost::system::error_code ignored;
+  if (tls_ && !timed_out_) tls_->say_goodbye();
   socket_.shutdown(tcp::socket::shutdown_both, ignored);
   socket_.close(ignored);
 }
@@ -174,6 +183,12 @@ Error Connection::failure(int error) const {
                peer() + ": " + std::strerror(error)};
 }
 
+Error Connection::failure(Error error) const {
+  if (timed_out_ || closed_) return failure(0);
+  error.detail = peer() + ": " + error.detail;
+  return error;
+}
+
 Task<Status> Connection::wait(tcp::socket::wait_type type) {
   if (closed_) co_return failure(0);
   auto [error] = co_await socket_.async_wait(type, as_result);
@@ -183,7 +198,102 @@ Task<Status> Connection::wait(tcp::socket::wait_type type) {
 
 Task<Status> Connection::wait_readable() {
   if (has_buffered()) co_return Status();
-  co_return co_await wait(tcp::socket::wait_read);
+  if (!tls_) co_return co_await wait(tcp::socket::wait_read);
+  // Bytes on the socket are not yet content: half a record would wake the caller for nothing, and
+  // give a peer that sends one byte a minute its time anew.
+  for (;;) {
+    if (closed_) co_return failure(0);
+    auto there = tls_->peek();
+    if (!there || there->count > 0) co_return Status(); // also the end: reading meets it
+    CAIRN_CO_RETURN_IF_ERROR(co_await wait(wait_for(there->need)));
+  }
+}
+
+Connection::Arrived Connection::look() {
+  if (has_buffered()) return Arrived::bytes;
+  if (closed_) return Arrived::end;
+  if (tls_) {
+    const auto there = tls_->peek();
+    if (!there) return Arrived::end;
+    return there->count > 0 ? Arrived::bytes : Arrived::nothing;
+  }
+  std::byte probe{};
+  const ssize_t count = ::recv(socket_.native_handle(), &probe, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (count > 0) return Arrived::bytes;
+  return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? Arrived::nothing : Arrived::end;
+}
+
+Task<Status> Connection::shake_hands() {
+  for (;;) {
+    if (closed_) co_return failure(0);
+    auto step = tls_->handshake();
+    if (!step) co_return failure(std::move(step).error());
+    if (*step == TlsNeed::nothing) co_return Status();
+    CAIRN_CO_RETURN_IF_ERROR(co_await wait(wait_for(*step)));
+  }
+}
+
+Task<Status> Connection::accept_tls(const TlsServer& server) {
+  CAIRN_ASSERT(!tls_ && !has_buffered());
+  tls_ = server.accept(socket_.native_handle());
+  co_return co_await shake_hands();
+}
+
+Task<Status> Connection::connect_tls(const TlsClient& client, std::string host) {
+  CAIRN_ASSERT(!tls_ && !has_buffered());
+  tls_ = client.connect(socket_.native_handle(), host);
+  co_return co_await shake_hands();
+}
+
+Task<Result<bool>> Connection::begins_with_tls() {
+  for (;;) {
+    if (closed_) co_return failure(0);
+    std::byte first{};
+    const ssize_t count = ::recv(socket_.native_handle(), &first, 1, MSG_PEEK);
+    if (count > 0) co_return first == kTlsFirstByte;
+    if (count == 0) co_return failure(0);
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      CAIRN_CO_RETURN_IF_ERROR(co_await wait(tcp::socket::wait_read));
+    } else if (errno != EINTR) {
+      co_return failure(errno);
+    }
+  }
+}
+
+wire::Bytes Connection::channel() const {
+  return tls_ ? tls_->channel() : wire::Bytes();
+}
+
+Result<Connection::Step> Connection::receive(std::span<std::byte> out) {
+  for (;;) {
+    if (closed_) return failure(0);
+    if (tls_) {
+      auto moved = tls_->read(out);
+      if (!moved) return failure(std::move(moved).error());
+      return Step{moved->count, wait_for(moved->need)};
+    }
+    const ssize_t count = ::recv(socket_.native_handle(), out.data(), out.size(), 0);
+    if (count > 0) return Step{static_cast<std::size_t>(count)};
+    if (count == 0) return failure(0);
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return Step{};
+    if (errno != EINTR) return failure(errno);
+  }
+}
+
+Result<Connection::Step> Connection::send(wire::View bytes, bool more) {
+  for (;;) {
+    if (closed_) return failure(0);
+    if (tls_) {
+      auto moved = tls_->write(bytes, more);
+      if (!moved) return failure(std::move(moved).error());
+      return Step{moved->count, wait_for(moved->need)};
+    }
+    const ssize_t count = ::send(socket_.native_handle(), bytes.data(), bytes.size(),
+                                 MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+    if (count >= 0) return Step{static_cast<std::size_t>(count), tcp::socket::wait_write};
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return Step{0, tcp::socket::wait_write};
+    if (errno != EINTR) return failure(errno);
+  }
 }
 
 std::size_t Connection::take_buffered(std::span<std::byte> out) {
@@ -209,26 +319,16 @@ void Connection::unread(wire::View bytes) {
 Task<Result<std::size_t>> Connection::read_some(std::span<std::byte> out) {
   if (const std::size_t count = take_buffered(out); count > 0) co_return count;
   for (;;) {
-    if (closed_) co_return failure(0);
-    const ssize_t count = ::recv(socket_.native_handle(), out.data(), out.size(), 0);
-    if (count > 0) co_return static_cast<std::size_t>(count);
-    if (count == 0) co_return failure(0);
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN && errno != EWOULDBLOCK) co_return failure(errno);
-    CAIRN_CO_RETURN_IF_ERROR(co_await wait(tcp::socket::wait_read));
+    CAIRN_CO_TRY(step, receive(out));
+    if (step.count > 0) co_return step.count;
+    CAIRN_CO_RETURN_IF_ERROR(co_await wait(step.need));
   }
 }
 
 Result<std::size_t> Connection::try_read(std::span<std::byte> out) {
   if (const std::size_t count = take_buffered(out); count > 0) return count;
-  for (;;) {
-    if (closed_) return failure(0);
-    const ssize_t count = ::recv(socket_.native_handle(), out.data(), out.size(), 0);
-    if (count > 0) return static_cast<std::size_t>(count);
-    if (count == 0) return failure(0);
-    if (errno == EAGAIN || errno == EWOULDBLOCK) return std::size_t{0};
-    if (errno != EINTR) return failure(errno);
-  }
+  CAIRN_TRY(step, receive(out));
+  return step.count;
 }
 
 Task<Status> Connection::read_exact(std::span<std::byte> out) {
@@ -242,6 +342,14 @@ Task<Status> Connection::read_exact(std::span<std::byte> out) {
 // What arrives next, at most kScratchSize; valid until the next suspension. Errors: closed,
 // timeout.
 Task<Result<wire::View>> Connection::arrival() {
+  if (tls_) {
+    for (;;) {
+      const auto buffer = scratch();
+      CAIRN_CO_TRY(step, receive(buffer));
+      if (step.count > 0) co_return wire::View(buffer).first(step.count);
+      CAIRN_CO_RETURN_IF_ERROR(co_await wait(step.need));
+    }
+  }
   if (expects_small_) {
     if (closed_) co_return failure(0);
     auto [error, count] = co_await socket_.async_read_some(asio::buffer(small_), as_result);
@@ -283,31 +391,30 @@ Task<Result<wire::FrameHeader>> Connection::read_header() {
 Result<std::size_t> Connection::try_write(wire::View bytes, bool more) {
   std::size_t total = 0;
   while (total < bytes.size()) {
-    if (closed_) return failure(0);
-    const ssize_t count = ::send(socket_.native_handle(), bytes.data() + total,
-                                 bytes.size() - total, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
-    if (count >= 0) {
-      sent(static_cast<std::size_t>(count));
-      total += static_cast<std::size_t>(count);
-      continue;
-    }
-    if (errno == EAGAIN || errno == EWOULDBLOCK) break;
-    if (errno != EINTR) return failure(errno);
+    CAIRN_TRY(step, send(bytes.subspan(total), more));
+    if (step.count == 0) break;
+    sent(step.count);
+    total += step.count;
   }
   return total;
 }
 
 Task<Status> Connection::write(wire::View bytes, bool more) {
-  for (;;) {
-    CAIRN_CO_TRY(count, try_write(bytes, more));
-    bytes = bytes.subspan(count);
-    if (bytes.empty()) co_return Status();
-    CAIRN_CO_RETURN_IF_ERROR(co_await wait(tcp::socket::wait_write));
+  while (!bytes.empty()) {
+    CAIRN_CO_TRY(step, send(bytes, more));
+    sent(step.count);
+    bytes = bytes.subspan(step.count);
+    if (step.count == 0) CAIRN_CO_RETURN_IF_ERROR(co_await wait(step.need));
   }
+  co_return Status();
 }
 
 Task<Status> Connection::write(wire::View first, wire::View second) {
   if (closed_) co_return failure(0);
+  if (tls_) {
+    CAIRN_CO_RETURN_IF_ERROR(co_await write(first, /*more=*/!second.empty()));
+    co_return co_await write(second);
+  }
   std::array<iovec, 2> pieces{
       iovec{const_cast<std::byte*>(first.data()), first.size()},
       iovec{const_cast<std::byte*>(second.data()), second.size()},
@@ -326,6 +433,7 @@ Task<Status> Connection::write(wire::View first, wire::View second) {
 }
 
 Task<Status> Connection::send_file(int fd, std::uint64_t offset, std::uint64_t count) {
+  if (tls_) co_return co_await send_file_by_tls(fd, offset, count);
   auto position = static_cast<off_t>(offset);
   while (count > 0) {
     if (closed_) co_return failure(0);
@@ -345,6 +453,32 @@ Task<Status> Connection::send_file(int fd, std::uint64_t offset, std::uint64_t c
     }
     if (errno == EIO) co_return errno_error("sendfile", errno);
     co_return failure(errno);
+  }
+  co_return Status();
+}
+
+// The bytes must come through memory to be encrypted. What the socket did not take is read again:
+// the buffer belongs to the thread.
+Task<Status> Connection::send_file_by_tls(int fd, std::uint64_t offset, std::uint64_t count) {
+  while (count > 0) {
+    const auto buffer =
+        scratch().first(static_cast<std::size_t>(std::min<std::uint64_t>(count, scratch().size())));
+    const ssize_t got = ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) co_return errno_error("read", errno);
+    if (got == 0) co_return Error{Errc::io_error, "file ends before the bytes to send"};
+    wire::View bytes = wire::View(buffer).first(static_cast<std::size_t>(got));
+    const bool last = bytes.size() == count;
+    while (!bytes.empty()) {
+      CAIRN_CO_TRY(step, send(bytes, /*more=*/!last));
+      sent(step.count);
+      offset += step.count;
+      count -= step.count;
+      bytes = bytes.subspan(step.count);
+      if (step.count > 0) continue;
+      CAIRN_CO_RETURN_IF_ERROR(co_await wait(step.need));
+      break;
+    }
   }
   co_return Status();
 }

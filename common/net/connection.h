@@ -11,6 +11,7 @@
 
 #include <array>
 #include <chrono>
+#include <memory>
 #include <string>
 
 namespace cairn {
@@ -18,6 +19,9 @@ namespace cairn {
 using asio::ip::tcp;
 
 class DeadlineService;
+class TlsClient;
+class TlsServer;
+class TlsSession;
 
 // Bytes per second below which a peer that takes or sends a body is not slow but holding the
 // connection: 2G telephones are ten times faster.
@@ -43,6 +47,19 @@ public:
   static Task<Result<std::unique_ptr<Connection>>> connect(std::string host, std::uint16_t port,
                                                            std::chrono::milliseconds timeout);
 
+  // From here on the connection is TLS: everything below reads and writes what is inside it.
+  // Nothing may have been read or written before; set a deadline first. Errors: denied (a
+  // certificate is not good), closed, timeout.
+  Task<Status> accept_tls(const TlsServer& server);
+  // The same from the connecting side; `host` is what the certificate must be of.
+  Task<Status> connect_tls(const TlsClient& client, std::string host);
+  // Whether a peer that has just connected begins with TLS; waits for its first byte. Errors:
+  // closed, timeout.
+  Task<Result<bool>> begins_with_tls();
+  bool is_tls() const { return tls_ != nullptr; }
+  // What both ends of a TLS session know and nobody else (32 bytes); empty on a plain connection.
+  wire::Bytes channel() const;
+
   // From now on the connection is cut when `time` passes without a new set_deadline() or
   // clear_deadline(); precise to about half a second. Pending calls then answer Errc::timeout.
   void set_deadline(std::chrono::milliseconds time);
@@ -63,6 +80,10 @@ public:
   Result<std::size_t> try_read(std::span<std::byte> out);
   // Waits until something can be read or has been read ahead. Errors: closed, timeout.
   Task<Status> wait_readable();
+  // What has arrived on a connection where nothing is read: nothing, bytes, or its end. Never
+  // waits.
+  enum class Arrived : std::uint8_t { nothing, bytes, end };
+  Arrived look();
   // True when bytes that were read ahead wait (a pipelining peer).
   bool has_buffered() const { return inbox_begin_ < inbox_.size(); }
   // Puts bytes back in front of what will be read next.
@@ -99,10 +120,22 @@ private:
   std::size_t take_buffered(std::span<std::byte> out);
   Task<Status> wait(tcp::socket::wait_type type);
   Task<Result<wire::View>> arrival();
+  // One recv() or its like inside TLS; `need` says what to wait for when it gives 0 bytes. Errors:
+  // closed.
+  struct Step {
+    std::size_t count = 0;
+    tcp::socket::wait_type need = tcp::socket::wait_read;
+  };
+  Result<Step> receive(std::span<std::byte> out);
+  Result<Step> send(wire::View bytes, bool more);
+  Task<Status> shake_hands();
+  Task<Status> send_file_by_tls(int fd, std::uint64_t offset, std::uint64_t count);
   Error failure(int error) const;
+  Error failure(Error error) const; // of TLS, with the peer's name
   void sent(std::size_t count);
 
   tcp::socket socket_;
+  std::unique_ptr<TlsSession> tls_; // null: plain
   asio::ip::address peer_address_;
   std::uint16_t peer_port_ = 0;
   bool closed_ = false;

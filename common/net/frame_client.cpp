@@ -3,32 +3,29 @@
 
 #include "common/auth/handshake.h"
 
-#include <sys/socket.h>
-
 namespace cairn {
 
 namespace {
 constexpr std::size_t kIdlePerEndpointMax = 64;
 constexpr std::chrono::seconds kIdleMax{300};
 
-// A peer that closed an idle connection has left an end-of-stream in it; asking costs one call.
-bool looks_alive(Connection& connection) {
-  std::byte probe{};
-  const ssize_t count =
-      ::recv(connection.socket().native_handle(), &probe, 1, MSG_PEEK | MSG_DONTWAIT);
-  return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
-}
 } // namespace
 
-Task<Result<std::unique_ptr<FrameClient>>> FrameClient::connect(Endpoint endpoint,
-                                                                std::chrono::milliseconds timeout) {
+Task<Result<std::unique_ptr<FrameClient>>> FrameClient::connect(
+    Endpoint endpoint, std::chrono::milliseconds timeout, std::shared_ptr<const TlsClient> tls) {
   CAIRN_CO_TRY(connection, co_await Connection::connect(endpoint.host, endpoint.port, timeout));
+  if (tls) {
+    connection->set_deadline(timeout);
+    CAIRN_CO_RETURN_IF_ERROR(co_await connection->connect_tls(*tls, endpoint.host));
+    connection->clear_deadline();
+  }
   co_return std::make_unique<FrameClient>(std::move(connection));
 }
 
 Task<Result<wire::HelloReply>> FrameClient::hello(wire::Hello hello, Credentials credentials,
                                                   std::chrono::milliseconds timeout) {
-  const auto secrets = credentials ? credentials->get() : std::make_shared<auth::SecretList>();
+  const auto secrets =
+      credentials.secret ? credentials.secret->get() : std::make_shared<auth::SecretList>();
   const bool proves = !secrets->empty();
   if (proves) hello.credentials = auth::make_nonce();
   const wire::Bytes body = wire::encode(hello);
@@ -42,7 +39,7 @@ Task<Result<wire::HelloReply>> FrameClient::hello(wire::Hello hello, Credentials
     co_return Error{Errc::denied, connection_->peer() + " does not prove the cluster's secret"};
   }
 
-  const auth::Transcript transcript(body, reply.credentials, {});
+  const auth::Transcript transcript(body, reply.credentials, connection_->channel());
   const wire::View secret = secrets->front().view();
   const auth::Mac mac = transcript.client_mac(secret);
   auth::Proof proof;
@@ -133,10 +130,11 @@ Task<Result<ClientPool::Lease>> ClientPool::acquire(Endpoint endpoint, bool fres
   while (!fresh && !idle.empty()) {
     Idle candidate = std::move(idle.back());
     idle.pop_back();
-    if (candidate.since > oldest && looks_alive(candidate.client->connection()))
+    if (candidate.since > oldest &&
+        candidate.client->connection().look() == Connection::Arrived::nothing)
       co_return Lease(*this, std::move(endpoint), std::move(candidate.client), true);
   }
-  CAIRN_CO_TRY(client, co_await FrameClient::connect(endpoint, connect_timeout_));
+  CAIRN_CO_TRY(client, co_await FrameClient::connect(endpoint, connect_timeout_, credentials_.tls));
   if (hello_)
     CAIRN_CO_RETURN_IF_ERROR(co_await client->hello(*hello_, credentials_, connect_timeout_));
   co_return Lease(*this, std::move(endpoint), std::move(client), false);

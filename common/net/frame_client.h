@@ -15,8 +15,18 @@
 
 namespace cairn {
 
-// What a side proves in `hello`; exchanged by ClusterSecret::reload() while it is in use.
-using Credentials = std::shared_ptr<const auth::ClusterSecret>;
+// What a connecting side proves in `hello`, and by which TLS it goes there.
+struct Credentials {
+  std::shared_ptr<const auth::ClusterSecret> secret; // exchanged by its reload() while in use
+  std::shared_ptr<const TlsClient> tls;              // null: plain connections
+
+  Credentials() {}
+  Credentials(std::shared_ptr<const auth::ClusterSecret> s,
+              std::shared_ptr<const TlsClient> t = nullptr)
+      : secret(std::move(s)), tls(std::move(t)) {}
+  template <class T>
+  Credentials(std::shared_ptr<T> s) : secret(std::move(s)) {}
+};
 
 struct Endpoint {
   std::string host;
@@ -35,9 +45,10 @@ public:
   explicit FrameClient(std::unique_ptr<Connection> connection)
       : connection_(std::move(connection)) {}
 
-  // Errors as Connection::connect().
+  // Connects, by TLS when `tls` is set. Errors as Connection::connect() and connect_tls().
   static Task<Result<std::unique_ptr<FrameClient>>> connect(Endpoint endpoint,
-                                                            std::chrono::milliseconds timeout);
+                                                            std::chrono::milliseconds timeout,
+                                                            std::shared_ptr<const TlsClient> tls);
 
   // Introduces this side as a node or an administrator (native command `hello`): each side proves
   // to the other that it knows `credentials`, whose ClusterSecret holds the secret of the cluster

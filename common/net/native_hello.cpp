@@ -61,7 +61,7 @@ Task<Result<Admitted>> admit(Session& session, wire::View hello_body, wire::Hell
   CAIRN_CO_RETURN_IF_ERROR(co_await connection.write(frame));
   CAIRN_CO_TRY(proof, co_await read_proof(connection));
 
-  const auth::Transcript transcript(hello_body, challenge.credentials, {});
+  const auth::Transcript transcript(hello_body, challenge.credentials, connection.channel());
   // An unknown key takes the same steps, so that nobody learns which ones exist.
   const auth::SecretList secrets =
       !by_key ? *cluster
@@ -79,8 +79,10 @@ Task<Result<Admitted>> admit(Session& session, wire::View hello_body, wire::Hell
   wire::Bytes answer = wire::encode(reply);
   if (!by_key) co_return welcome(session, std::move(hello), std::move(answer));
 
+  // What the address may do, not what a former key of this connection did.
+  if (!session.key) session.everywhere = session.allowed ? session.rights : auth::kNothing;
   session.key = key;
-  session.rights = static_cast<auth::Rights>((session.allowed ? session.rights : 0) | key->rights);
+  session.rights = static_cast<auth::Rights>(session.everywhere | key->rights);
   co_return Admitted{std::move(hello), std::move(answer)};
 }
 

@@ -1,8 +1,12 @@
 // Request bodies, and the end of a request.
 #include "common/net/session.h"
 
+#include "common/auth/access_keys.h"
+#include "common/net/rate_limit.h"
+
 #include <algorithm>
 #include <cstring>
+#include <ctime>
 
 namespace cairn {
 
@@ -10,6 +14,12 @@ namespace {
 // Small: thrown away most of all when memory is short.
 constexpr std::size_t kDrainPiece = 8 * 1024;
 } // namespace
+
+bool Session::may(auth::Rights right, std::string_view object) const {
+  if (peer || (everywhere & right) == right) return true;
+  if (!key) return (rights & right) == right;
+  return (rights & right) == right && key->covers(object);
+}
 
 void Body::expect_more(std::uint64_t received) {
   const auto now = std::chrono::steady_clock::now();
@@ -80,6 +90,30 @@ Status check_access(const Session& session, const CommandRule& rule) {
   if ((rule.needs & ~session.rights) != 0)
     return Error{Errc::denied, "not among the rights of this connection"};
   return {};
+}
+
+Status refresh_key(Session& session, const SessionOptions& options) {
+  if (!session.key || options.keys == nullptr) return {};
+  auto key = options.keys->find(session.key->id);
+  if (!key || key->has_expired(static_cast<std::uint64_t>(std::time(nullptr))))
+    return Error{Errc::denied, "access key " + session.key->id + " does not hold any more"};
+  session.rights = static_cast<auth::Rights>(session.everywhere | key->rights);
+  session.key = std::move(key);
+  return {};
+}
+
+Status take_request(const Session& session, const SessionOptions& options) {
+  if (!session.key || options.key_limits == nullptr) return {};
+  const auto wait = options.key_limits->take(
+      key_bucket(session.key->id), key_limits_of(*session.key), std::chrono::steady_clock::now());
+  if (wait.count() == 0) return {};
+  return Error{Errc::busy, "access key " + session.key->id + " is over its limits"};
+}
+
+void charge_bytes(const Session& session, const SessionOptions& options, std::uint64_t bytes) {
+  if (!session.key || options.key_limits == nullptr) return;
+  options.key_limits->charge(key_bucket(session.key->id), key_limits_of(*session.key), bytes,
+                             std::chrono::steady_clock::now());
 }
 
 MemoryCharge charge_for(std::uint64_t size, const SessionOptions& options) {

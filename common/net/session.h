@@ -15,13 +15,17 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <type_traits>
 
 namespace cairn {
 
 namespace auth {
 struct AccessKey;
-}
+class KeyRing;
+} // namespace auth
+
+class RateLimiter;
 
 // Who may send a command. A connection starts as client or stranger, by allow_hosts, and by `hello`
 // becomes a peer (cluster secret) or somebody with an access key.
@@ -40,6 +44,7 @@ struct Session {
   bool allowed = false; // its address is in allow_hosts, and this listener serves such
   bool peer = false;    // it has proved the cluster's secret
   auth::Rights rights = auth::kFastdfsAll;    // by listener or access key; peers have all
+  auth::Rights everywhere = auth::kNothing;   // those of them that no prefix of the key bounds
   std::shared_ptr<const auth::AccessKey> key; // it has proved this one
   std::uint32_t peer_id = 0;  // numeric storage ID of the node behind it; 0: not a node
   std::string peer_uuid;      // its UUID, if it is a node
@@ -47,6 +52,10 @@ struct Session {
 
   // False for strangers: they may say hello and nothing else.
   bool known() const { return allowed || peer || key != nullptr; }
+
+  // Whether `right` holds for `object` ("group1", "group1/M00/…"): who comes by an access key has
+  // it below the key's prefixes only, and what its address may do besides everywhere.
+  bool may(auth::Rights right, std::string_view object) const;
 };
 
 // The body of the request being handled. Small bodies are in memory when the handler starts
@@ -152,6 +161,12 @@ struct SessionOptions {
   const std::atomic<bool>* stopping = nullptr;
   // Requests being handled now; may be null.
   std::atomic<std::size_t>* busy = nullptr;
+  // The access keys as they are now: a connection whose key was removed or has expired ends with
+  // its next request. Null: keys hold as long as the connection.
+  const auth::KeyRing* keys = nullptr;
+  // Where the requests and bytes of an access key are counted against its limits; over them a
+  // request is answered status 16 (busy). Null: no limits.
+  RateLimiter* key_limits = nullptr;
   // Pays for bodies in memory; without enough of it a request is answered status 16 (busy). Null:
   // no limit.
   MemoryBudget* memory = nullptr;
@@ -163,6 +178,13 @@ MemoryCharge charge_for(std::uint64_t size, const SessionOptions& options);
 
 // Whether this connection may send that command. Errors: denied.
 Status check_access(const Session& session, const CommandRule& rule);
+
+// Brings the session's key up to date. Errors: denied (it was removed, or has expired).
+Status refresh_key(Session& session, const SessionOptions& options);
+// Takes one request out of what the session's key may send. Errors: busy.
+Status take_request(const Session& session, const SessionOptions& options);
+// Counts bytes that were moved for the session's key.
+void charge_bytes(const Session& session, const SessionOptions& options, std::uint64_t bytes);
 
 // Reads what is left of a request and writes its reply. False: the connection must end.
 Task<Result<bool>> finish_request(Session& session, Body& body, Result<Reply> reply,
@@ -191,6 +213,7 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
     if (header.command == static_cast<std::uint8_t>(wire::Command::quit))
       co_return Error{Errc::closed, "quit"};
 
+    CAIRN_CO_RETURN_IF_ERROR(detail::refresh_key(session, options));
     const auto* entry = table.find(header.command);
     const Access access = entry == nullptr ? Access::client : entry->rule.access;
     if (access != Access::anyone && !session.known())
@@ -206,6 +229,8 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
     }
     Result<Reply> reply = Error{Errc::invalid_argument, "unknown command"};
     Status may = entry == nullptr ? Status() : detail::check_access(session, entry->rule);
+    if (may) may = detail::take_request(session, options);
+    const std::uint64_t sent_before = connection.bytes_sent();
     if (memory_short) {
       reply = Error{Errc::busy, "too many requests at once"};
     } else if (!may) {
@@ -216,6 +241,8 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
       reply = co_await entry->function(server, session, body);
     }
     CAIRN_CO_TRY(go_on, co_await detail::finish_request(session, body, std::move(reply), options));
+    detail::charge_bytes(session, options,
+                         body.size() - body.left() + connection.bytes_sent() - sent_before);
     if (!go_on) co_return Error{Errc::closed, "ended after an error reply"};
     if (!session.known()) co_return Error{Errc::denied, connection.peer() + ": no proof"};
     ++session.requests;

@@ -37,6 +37,8 @@ struct CopyFacts {
   std::uint32_t deleted_by = 0;    // node where it was deleted
   bool is_listed = false;          // the catalogue has it: if it is absent, it was lost
   std::string mark;                // origin mark, see origin_mark.h
+  // When the name was used again after a delete (slaves, files restored from the trash); 0: never.
+  std::uint64_t reused_stamp = 0;
 
   static constexpr auto fields() {
     using M = CopyFacts;
@@ -46,7 +48,8 @@ struct CopyFacts {
                       integer(&M::stamp),         integer(&M::meta_stamp),
                       integer(&M::meta_crc32),    integer(&M::meta_damaged),
                       integer(&M::deleted_stamp), integer(&M::deleted_by),
-                      integer(&M::is_listed),     string(&M::mark)};
+                      integer(&M::is_listed),     string(&M::mark),
+                      integer(&M::reused_stamp)};
   }
 };
 

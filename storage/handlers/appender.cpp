@@ -24,7 +24,7 @@ Task<Result<Reply>> write_content(Context& context, Session& session, Body& body
     co_return Error{Errc::invalid_argument, "lengths and body length differ"};
   if (offset && *offset > kFileSizeMax) co_return Error{Errc::invalid_argument, "negative offset"};
   CAIRN_CO_TRY(text, co_await take_text(body, name_size));
-  CAIRN_CO_TRY(name, parse_name(context, text));
+  CAIRN_CO_TRY(name, parse_name(context, session, text, auth::kWrite));
   if (belongs_elsewhere(context, session, name)) {
     wire::Writer(front).raw(wire::as_view(text));
     co_return co_await forward_to_owner(context, name, body, std::move(front));
@@ -71,7 +71,7 @@ Task<Result<Reply>> truncate_file(Context& context, Session& session, Body& body
   if (request.name_size != request.name.size())
     co_return Error{Errc::invalid_argument, "name length and body length differ"};
   if (request.size > kFileSizeMax) co_return Error{Errc::invalid_argument, "negative size"};
-  CAIRN_CO_TRY(name, parse_name(context, request.name));
+  CAIRN_CO_TRY(name, parse_name(context, session, request.name, auth::kWrite));
   if (belongs_elsewhere(context, session, name))
     co_return co_await forward_to_owner(context, name, body, std::move(all));
   CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
@@ -88,7 +88,8 @@ Task<Result<Reply>> truncate_file(Context& context, Session& session, Body& body
 Task<Result<Reply>> regenerate_name(Context& context, Session& session, Body& body) {
   CAIRN_CO_TRY(all, co_await take_all(body));
   CAIRN_CO_RETURN_IF_ERROR(check_name_size(all.size()));
-  CAIRN_CO_TRY(name, parse_name(context, wire::as_text(all)));
+  CAIRN_CO_RETURN_IF_ERROR(may_create(context, session)); // it gets another name
+  CAIRN_CO_TRY(name, parse_name(context, session, wire::as_text(all), auth::kWrite));
   if (belongs_elsewhere(context, session, name))
     co_return co_await forward_to_owner(context, name, body, std::move(all));
   CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));

@@ -47,6 +47,21 @@ Result<RemoteName> parse_name(const Context& context, std::string_view text) {
   return name;
 }
 
+Result<RemoteName> parse_name(const Context& context, const Session& session, std::string_view text,
+                              auth::Rights right) {
+  CAIRN_TRY(name, parse_name(context, text));
+  // Nodes, and clients without a key, may what the command's rule says.
+  if (!session.key) return name;
+  const std::string object = context.config.group_name + "/" + name.canonical();
+  if (!session.may(right, object)) return Error{Errc::denied, "the access key: not " + object};
+  return name;
+}
+
+Status may_create(const Context& context, const Session& session) {
+  if (session.may(auth::kWrite, context.config.group_name)) return {};
+  return Error{Errc::denied, "the access key does not hold for all of the group"};
+}
+
 Status takes_changes(const Context& context) {
   if (context.stopping) return Error{Errc::unavailable, "stopping"};
   if (context.store.node_id() == 0) return Error{Errc::unavailable, "not yet a member"};

@@ -21,6 +21,9 @@ namespace cairn::storage {
 
 class SyncService;
 
+// What Session::peer_uuid says of a tracker that deletes what the namespace no longer needs.
+inline constexpr const char* kTrackerUuid = "tracker";
+
 // How often an operation was asked for and done, and the bytes it moved.
 struct OperationCounter {
   std::atomic<std::uint64_t> total{0};
@@ -111,6 +114,13 @@ void add_native_handlers(HandlerTable<Context>& table);
 Status check_group(const Context& context, const std::string& group);
 // Parses a remote file name and checks its store path. Errors: invalid_argument.
 Result<RemoteName> parse_name(const Context& context, std::string_view text);
+// The same for a client who wants to use `right` on that file. Errors: also denied (its access key
+// does not hold there).
+Result<RemoteName> parse_name(const Context& context, const Session& session, std::string_view text,
+                              auth::Rights right);
+// Whether a client may make files whose names the node chooses. Errors: denied (its access key does
+// not hold for all of the group).
+Status may_create(const Context& context, const Session& session);
 // Whether changes are taken now. Errors: unavailable (stopping, or no tracker has accepted this
 // node yet, so that it has no ID to write into names).
 Status takes_changes(const Context& context);
@@ -132,9 +142,10 @@ Task<Result<std::string>> metadata_here_or_near(Context& context, RemoteName nam
 // Files that were uploaded for the namespace are its own: by their ID they are only read. `peer`: a
 // node or an administrator asks. Errors: not_permitted (the file has an origin mark).
 Task<Status> refuse_marked(Context& context, bool peer, RemoteName name);
-// Deletes a file of this group wherever it is, durably. Errors: not_found; unavailable, timeout (it
-// may be at a node that cannot be asked).
-Task<Result<Change>> remove_file(Context& context, RemoteName name);
+// Deletes a file of this group wherever it is, durably; it waits in the trash, where there is one,
+// if `to_trash`. Errors: not_found; unavailable, timeout (it may be at a node that cannot be
+// asked).
+Task<Result<Change>> remove_file(Context& context, RemoteName name, bool to_trash);
 // Notes in the audit log what became of a delete; a log that fails is told in ours.
 void audit_delete(Context& context, std::string who, std::string from, std::string_view name,
                   const Result<Change>& outcome);

@@ -239,8 +239,9 @@ Task<HttpReply> HttpChanges::upload(const HttpRequest& request, const Grant& gra
     document["crc32"] = hex_encode(number);
   }
   for (const auto& [algorithm, value] : digests->values()) document[algorithm] = value;
-  document["url"] =
-      request.host.empty() ? "/" + id : "http://" + std::string(request.host) + "/" + id;
+  document["url"] = request.host.empty() ? "/" + id
+                                         : (request.connection->is_tls() ? "https://" : "http://") +
+                                               std::string(request.host) + "/" + id;
   const bool refused =
       copies->is_short() && context_.config.copies_short == config::CopiesShort::refuse;
   if (refused) document["error"] = "too few copies in time; the file stays and is synced";
@@ -269,7 +270,7 @@ Task<HttpReply> HttpChanges::remove(const HttpRequest& request, const std::strin
   if (Status allowed = co_await refuse_marked(context_, false, *name); !allowed)
     removed = std::move(allowed).error();
   else
-    removed = co_await remove_file(context_, *std::move(name));
+    removed = co_await remove_file(context_, *std::move(name), /*to_trash=*/true);
   audit_delete(context_, "key " + grant.key->id, guard_.client_address(request), *text, removed);
   if (!removed) {
     // Here a timeout is that of another node, not of the client.

@@ -18,7 +18,7 @@ Task<Result<Reply>> set_metadata(Context& context, Session& session, Body& body)
   if (prefix.flag != 'O' && prefix.flag != 'M')
     co_return Error{Errc::invalid_argument, "metadata flag is neither O nor M"};
   CAIRN_CO_RETURN_IF_ERROR(check_group(context, prefix.group));
-  CAIRN_CO_TRY(name, parse_name(context, rest.substr(0, prefix.name_size)));
+  CAIRN_CO_TRY(name, parse_name(context, session, rest.substr(0, prefix.name_size), auth::kWrite));
   CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
   CAIRN_CO_RETURN_IF_ERROR(co_await refuse_marked(context, session.peer, name));
   Counted counted(context.counters.set_metadata);
@@ -46,7 +46,7 @@ Task<Result<Reply>> get_metadata(Context& context, Session& session, Body& body)
   CAIRN_CO_TRY(all, co_await take_all(body));
   CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(all));
   CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
-  CAIRN_CO_TRY(name, parse_name(context, request.name));
+  CAIRN_CO_TRY(name, parse_name(context, session, request.name, auth::kRead));
   Counted counted(context.counters.get_metadata);
   if (belongs_elsewhere(context, session, name)) {
     auto text = co_await context.remote().metadata(name);

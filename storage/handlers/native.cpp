@@ -6,6 +6,7 @@
 #include "common/wire/origin_mark.h"
 #include "storage/handlers/context.h"
 #include "storage/handlers/locate.h"
+#include "storage/handlers/trash_verbs.h"
 #include "storage/scrub/inspect.h"
 #include "storage/sync/sync_service.h"
 
@@ -34,21 +35,18 @@ Task<Result<Reply>> hello(Context& context, Session& session, Body& body) {
                  admitted.error().text());
     co_return std::move(admitted).error();
   }
-  // The FastDFS protocol names files in many ways: a key that holds for a part of the group has
-  // its place in HTTP.
-  if (session.key && !session.key->covers(context.config.group_name)) {
-    session.key.reset();
-    co_return Error{Errc::denied, "the access key does not hold for all of the group"};
-  }
+  if (session.peer && admitted->hello.role == wire::Role::tracker) session.peer_uuid = kTrackerUuid;
   co_return Reply(std::move(admitted->reply));
 }
 
-Task<Result<Reply>> admin(Context& context, Session&, Body& body) {
+Task<Result<Reply>> admin(Context& context, Session& session, Body& body) {
   CAIRN_CO_TRY(all, co_await take_all(body));
   const auto request = nlohmann::json::parse(wire::as_text(all), nullptr, false);
   if (!request.is_object() || !request.contains("verb") || !request["verb"].is_string())
     co_return Error{Errc::invalid_argument, "an admin request is a JSON object with a verb"};
   if (request["verb"] == "rules.status") co_return Reply(wire::to_bytes(context.rules_json()));
+  if (is_trash_verb(request["verb"].get_ref<const std::string&>()))
+    co_return co_await answer_trash(context, session, request);
   if (request["verb"] != "status") co_return Error{Errc::unsupported, "unknown verb"};
   co_return Reply(wire::to_bytes(context.status_json()));
 }

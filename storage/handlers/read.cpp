@@ -70,7 +70,7 @@ Task<Result<Reply>> download(Context& context, Session& session, Body& body) {
   if ((request.offset | request.length) >> 63 != 0)
     co_return Error{Errc::invalid_argument, "negative offset or length"};
   CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
-  CAIRN_CO_TRY(name, parse_name(context, request.name));
+  CAIRN_CO_TRY(name, parse_name(context, session, request.name, auth::kRead));
   CAIRN_CO_TRY(ticket, begin_under(context.downloads));
   Counted counted(context.counters.download);
   CAIRN_CO_TRY(located, co_await locate(context, name, request.offset, request.length));
@@ -122,7 +122,7 @@ Task<Result<Reply>> file_info(Context& context, Session& session, Body& body) {
   CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(all));
   CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
   if (request.name.size() < kNameMin) co_return Error{Errc::invalid_argument, "name too short"};
-  CAIRN_CO_TRY(name, parse_name(context, request.name));
+  CAIRN_CO_TRY(name, parse_name(context, session, request.name, auth::kRead));
 
   wire::FileInfo info;
   info.source_host = source_text(context, name);

@@ -6,12 +6,14 @@
 
 namespace cairn::storage {
 
-Task<Result<Change>> remove_file(Context& context, RemoteName name) {
+Task<Result<Change>> remove_file(Context& context, RemoteName name, bool to_trash) {
   CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
   Counted counted(context.counters.remove);
   DiskPool& pool = context.store.pool(name.store_path());
-  auto work = [&store = context.store, &name]() -> Result<Change> {
-    auto made = store.remove(name, Origin());
+  Origin here;
+  here.to_trash = to_trash && context.config.trash_days != 0;
+  auto work = [&store = context.store, &name, here]() -> Result<Change> {
+    auto made = store.remove(name, here);
     if (made.code() != Errc::not_found) return made;
     CAIRN_TRY(tombstone, store.tombstones().find(name.canonical()));
     // `seq` 0 stands for "unknown here": the caller asks the others.
@@ -24,7 +26,7 @@ Task<Result<Change>> remove_file(Context& context, RemoteName name) {
     CAIRN_CO_TRY(found, co_await context.remote().probe(name));
     if (found.presence != wire::Presence::present)
       co_return Error{Errc::not_found, std::string(name.text())};
-    auto force = [&store = context.store, &name] { return store.remove(name, Origin(), true); };
+    auto force = [&store = context.store, &name, here] { return store.remove(name, here, true); };
     made = co_await pool.run(std::move(force));
   }
   CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
@@ -66,12 +68,14 @@ Task<Result<Reply>> delete_file(Context& context, Session& session, Body& body) 
   CAIRN_CO_TRY(all, co_await take_all(body));
   CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(all));
   CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
-  CAIRN_CO_TRY(name, parse_name(context, request.name));
+  CAIRN_CO_TRY(name, parse_name(context, session, request.name, auth::kDelete));
+  // What the namespace deletes was in its own trash, or nobody has ever seen it.
+  const bool by_tracker = session.peer_uuid == kTrackerUuid;
   Result<Change> removed = Change();
   if (Status allowed = co_await refuse_marked(context, session.peer, name); !allowed)
     removed = std::move(allowed).error();
   else
-    removed = co_await remove_file(context, name);
+    removed = co_await remove_file(context, name, !by_tracker);
   audit_delete(context, who(session), session.connection.peer_address().to_string(), name.text(),
                removed);
   if (!removed) co_return removed.error();

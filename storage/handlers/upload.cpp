@@ -11,13 +11,15 @@ namespace {
 
 constexpr std::uint64_t kBodyMax = kFileSizeMax;
 
-Task<Result<Reply>> upload_any(Context& context, Body& body, bool appender, std::string mark) {
+Task<Result<Reply>> upload_any(Context& context, const Session& session, Body& body, bool appender,
+                               std::string mark) {
   std::array<std::byte, wire::size_of<wire::UploadPrefix>> raw;
   CAIRN_CO_RETURN_IF_ERROR(co_await body.read_exact(raw));
   CAIRN_CO_TRY(prefix, wire::decode<wire::UploadPrefix>(raw));
   if (prefix.file_size != body.left())
     co_return Error{Errc::invalid_argument, "file size and body length differ"};
   CAIRN_CO_RETURN_IF_ERROR(validate_extension(prefix.extension));
+  CAIRN_CO_RETURN_IF_ERROR(may_create(context, session));
   CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
   CAIRN_CO_TRY(copies, copies_wanted(context, body.flags()));
   CAIRN_CO_TRY(ticket, begin_under(context.uploads));
@@ -41,12 +43,12 @@ Task<Result<Reply>> upload_any(Context& context, Body& body, bool appender, std:
   co_return upload_reply(context, change.name, body.flags(), copies);
 }
 
-Task<Result<Reply>> upload_file(Context& context, Session&, Body& body) {
-  return upload_any(context, body, false, {});
+Task<Result<Reply>> upload_file(Context& context, Session& session, Body& body) {
+  return upload_any(context, session, body, false, {});
 }
 
 // For the namespace: the same, with the mark that says what for.
-Task<Result<Reply>> upload_marked(Context& context, Session&, Body& body) {
+Task<Result<Reply>> upload_marked(Context& context, Session& session, Body& body) {
   std::array<std::byte, 4> length;
   CAIRN_CO_RETURN_IF_ERROR(co_await body.read_exact(length));
   const std::uint64_t size = wire::load_big_endian(length.data(), length.size());
@@ -54,11 +56,11 @@ Task<Result<Reply>> upload_marked(Context& context, Session&, Body& body) {
     co_return Error{Errc::invalid_argument, "an origin mark of " + std::to_string(size) + " bytes"};
   CAIRN_CO_TRY(mark, co_await take_text(body, size));
   CAIRN_CO_RETURN_IF_ERROR(wire::decode_origin(mark));
-  co_return co_await upload_any(context, body, false, std::move(mark));
+  co_return co_await upload_any(context, session, body, false, std::move(mark));
 }
 
-Task<Result<Reply>> upload_appender(Context& context, Session&, Body& body) {
-  return upload_any(context, body, true, {});
+Task<Result<Reply>> upload_appender(Context& context, Session& session, Body& body) {
+  return upload_any(context, session, body, true, {});
 }
 
 Task<Result<Reply>> upload_slave(Context& context, Session& session, Body& body) {
@@ -72,7 +74,7 @@ Task<Result<Reply>> upload_slave(Context& context, Session& session, Body& body)
   CAIRN_CO_TRY(master_text, co_await take_text(body, prefix.master_size));
   CAIRN_CO_TRY(master, parse_name(context, master_text));
   CAIRN_CO_TRY(slave_text, slave_name(master, prefix.prefix, std::string_view(prefix.extension)));
-  CAIRN_CO_TRY(slave, parse_name(context, slave_text));
+  CAIRN_CO_TRY(slave, parse_name(context, session, slave_text, auth::kWrite));
   // A name that reads as a normal file's would promise the master's size and checksum.
   if (slave.kind() == FileKind::normal)
     co_return Error{Errc::invalid_argument, slave_text + " reads as the name of a normal file"};
@@ -124,17 +126,20 @@ Task<Result<Reply>> create_link(Context& context, Session& session, Body& body) 
   CAIRN_CO_RETURN_IF_ERROR(validate_extension(prefix.extension));
   const std::string master_text(names.substr(0, prefix.master_size));
   const std::string source_text(names.substr(prefix.master_size, prefix.source_size));
-  CAIRN_CO_TRY(source, parse_name(context, source_text));
+  // Who makes another name for a file may read it by that name.
+  CAIRN_CO_TRY(source, parse_name(context, session, source_text, auth::kWrite | auth::kRead));
   std::optional<RemoteName> wanted;
   if (!master_text.empty()) {
     CAIRN_CO_RETURN_IF_ERROR(validate_prefix(prefix.prefix));
     CAIRN_CO_TRY(master, parse_name(context, master_text));
     CAIRN_CO_TRY(text, slave_name(master, prefix.prefix, std::string_view(prefix.extension)));
-    CAIRN_CO_TRY(name, parse_name(context, text));
+    CAIRN_CO_TRY(name, parse_name(context, session, text, auth::kWrite));
     // A link is a second name of one inode: it lies where its source lies.
     if (name.store_path() != source.store_path())
       co_return Error{Errc::invalid_argument, "source and master are on different store paths"};
     wanted = name;
+  } else {
+    CAIRN_CO_RETURN_IF_ERROR(may_create(context, session));
   }
   if (belongs_elsewhere(context, session, source))
     co_return co_await forward_to_owner(context, source, body, std::move(all));

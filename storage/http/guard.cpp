@@ -97,8 +97,9 @@ bool fits_pattern(std::string_view pattern, std::string_view host) {
   return p == pattern.size();
 }
 
-HttpGuard::HttpGuard(const config::StorageConfig& config, const auth::KeyRing& keys)
-    : access_(config.http), keys_(keys) {}
+HttpGuard::HttpGuard(const config::StorageConfig& config, const auth::KeyRing& keys,
+                     RateLimiter& limiter)
+    : access_(config.http), keys_(keys), limiter_(limiter) {}
 
 std::string HttpGuard::client_address(const HttpRequest& request) const {
   std::string address = request.connection->peer_address().to_string();
@@ -159,7 +160,7 @@ Grant HttpGuard::identify(const HttpRequest& request, const std::string& path, b
   if (basic) {
     given = true;
     // Anybody on the way could read it.
-    if (!request.connection->peer_address().is_loopback())
+    if (!request.connection->is_tls() && !request.connection->peer_address().is_loopback())
       return refused(plain_reply(403, "a password is taken over TLS or from this machine only"));
     const auto key = keys_.find(basic->first);
     bool good = false;
@@ -234,11 +235,8 @@ std::optional<HttpReply> HttpGuard::refuse_rate(const HttpRequest& request, cons
   std::chrono::milliseconds wait{0};
   if (access_.address_requests != 0 || access_.address_bytes != 0)
     wait = limiter_.take("a:" + client_address(request), address_limits(), now);
-  if (wait.count() == 0 && grant.key) {
-    const RateLimits limits{static_cast<double>(grant.key->requests_rate),
-                            static_cast<double>(grant.key->bytes_rate)};
-    wait = limiter_.take("k:" + grant.key->id, limits, now);
-  }
+  if (wait.count() == 0 && grant.key)
+    wait = limiter_.take(key_bucket(grant.key->id), key_limits_of(*grant.key), now);
   if (wait.count() == 0) return std::nullopt;
   HttpReply reply = plain_reply(429, "too many requests");
   reply.headers.emplace_back("Retry-After", std::to_string((wait.count() + 999) / 1000));
@@ -295,10 +293,7 @@ void HttpGuard::charge(const HttpRequest& request, const Grant& grant, std::uint
   if (access_.address_bytes != 0)
     limiter_.charge("a:" + client_address(request), address_limits(), bytes, now);
   if (grant.key && grant.key->bytes_rate != 0)
-    limiter_.charge(
-        "k:" + grant.key->id,
-        {static_cast<double>(grant.key->requests_rate), static_cast<double>(grant.key->bytes_rate)},
-        bytes, now);
+    limiter_.charge(key_bucket(grant.key->id), key_limits_of(*grant.key), bytes, now);
 }
 
 bool HttpGuard::is_listed_origin(std::string_view origin) const {

@@ -5,7 +5,7 @@
 #include "common/auth/access_keys.h"
 #include "common/config/storage_config.h"
 #include "common/net/http_server.h"
-#include "storage/http/rate_limit.h"
+#include "common/net/rate_limit.h"
 
 #include <chrono>
 #include <cstdint>
@@ -25,8 +25,8 @@ struct Grant {
 // Const but for its counters. Any thread.
 class HttpGuard {
 public:
-  // Both outlive it.
-  HttpGuard(const config::StorageConfig& config, const auth::KeyRing& keys);
+  // All outlive it. `limiter` is shared with who else counts what a key does.
+  HttpGuard(const config::StorageConfig& config, const auth::KeyRing& keys, RateLimiter& limiter);
 
   // Before anything else: address, rate, and for reads referer and signature. `path` is decoded,
   // `object` is what a key's prefix is compared with ("group1/M00/…").
@@ -66,7 +66,7 @@ private:
 
   const config::HttpAccess& access_;
   const auth::KeyRing& keys_;
-  RateLimiter limiter_;
+  RateLimiter& limiter_;
 };
 
 // True when `host` fits `pattern`, in which '*' stands for any text (also none). Lower case.

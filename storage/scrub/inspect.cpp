@@ -76,6 +76,7 @@ Result<wire::CopyFacts> inspect_copy(Store& store, Catalogue& catalogue, const R
     facts.mark = store.mark_of(name, opened->file.get());
     facts.size = opened->size;
     facts.mtime = opened->mtime;
+    facts.reused_stamp = Store::reused_stamp(opened->file.get());
     if (facts.stamp == 0) facts.stamp = std::uint64_t{opened->mtime} * 1000 << 16;
     facts.damaged = store.verdict(*opened, 0, opened->size) == Verdict::damaged;
     if (verify) facts.damaged = !store.verify(name, *opened, 0, opened->size);

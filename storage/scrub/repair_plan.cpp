@@ -31,11 +31,16 @@ RepairPlan plan_content(FileKind kind, const wire::CopyFacts& own, std::uint32_t
   for (const PeerCopy& peer : peers)
     if (peer.answered) consider(peer.facts);
   if (plan.deleted_stamp != 0) {
-    // The name of a slave file may have been used again since, here or there.
+    // The name of a slave or restored file may have been used again since, here or there.
     std::uint64_t created = is_here ? own.stamp : 0;
-    for (const PeerCopy& peer : peers)
-      if (is_good(peer)) created = std::max(created, peer.facts.stamp);
-    if (tombstone_wins(kind, plan.deleted_stamp, created)) {
+    std::uint64_t restored = is_here ? own.reused_stamp : 0;
+    for (const PeerCopy& peer : peers) {
+      if (!is_good(peer)) continue;
+      created = std::max(created, peer.facts.stamp);
+      restored = std::max(restored, peer.facts.reused_stamp);
+    }
+    if (tombstone_wins(kind, plan.deleted_stamp, created, false) &&
+        tombstone_wins(kind, plan.deleted_stamp, restored, restored != 0)) {
       const bool known = own.deleted_stamp != 0 && !is_here;
       plan.action = known ? RepairPlan::Action::none : RepairPlan::Action::remove;
       return plan;

@@ -291,6 +291,10 @@ Task<Status> Repairer::fetch(RemoteName name, wire::NodeView node, wire::CopyFac
     origin.stamp = theirs.stamp;
     origin.mtime = mtime;
     origin.mark = theirs.mark;
+    if (theirs.reused_stamp != 0 && name.kind() != FileKind::slave) {
+      origin.restored = true;
+      origin.stamp = theirs.reused_stamp;
+    }
     return store_.replace_copy(name, std::move(staged), damaged, origin);
   };
   CAIRN_CO_TRY(change, co_await pool.run(std::move(put)));

@@ -190,8 +190,8 @@ Result<Change> Store::remove(const RemoteName& name, const Origin& origin, bool 
 
   const std::uint64_t stamp = origin.id != 0 ? origin.stamp : clock_.now();
   clock_.observe(stamp);
-  if (present && origin.id != 0 && name.kind() == FileKind::slave) {
-    // A slave's name may have been used again since that delete.
+  if (present && origin.id != 0) {
+    // The name of a slave, or of a restored file, may have been used again since that delete.
     std::string full = (path.root / "data" / true_name).string();
     std::uint64_t created = 0;
     if (::getxattr(full.c_str(), "user.cairn", &created, sizeof created) == sizeof created &&
@@ -202,7 +202,11 @@ Result<Change> Store::remove(const RemoteName& name, const Origin& origin, bool 
   // comes back.
   const Tombstone tombstone{stamp, origin.id != 0 ? origin.id : node_id_.load(), unix_now()};
   CAIRN_RETURN_IF_ERROR(tombstones_->put(name.canonical(), tombstone));
-  if (present) {
+  if (present && origin.to_trash && config_.trash_days != 0) {
+    drop_sums(path, true_name);
+    CAIRN_RETURN_IF_ERROR(trash_away(path, name, stamp));
+    path.dirty = true;
+  } else if (present) {
     const std::string side = std::string(name.true_name()) + "-m";
     ::unlinkat(path.data_fd, side.c_str(), 0);
     drop_sums(path, true_name);
@@ -214,6 +218,7 @@ Result<Change> Store::remove(const RemoteName& name, const Origin& origin, bool 
   record.kind = ChangeKind::remove;
   record.name = name.canonical();
   record.stamp = stamp;
+  if (origin.to_trash) record.extra = kTrashMark;
   CAIRN_TRY(seq, log(std::move(record), origin));
   return Change{name.canonical(), seq};
 }

@@ -14,7 +14,7 @@ namespace cairn::storage {
 
 namespace {
 
-// Creation stamp of a name that may be used again after a delete (slaves).
+// Creation stamp of a name that was used again after a delete (slaves, restored files).
 constexpr const char* kXattr = "user.cairn";
 
 // A name has 23 random bits and three random digits beside second, size and CRC32: the same name
@@ -261,7 +261,8 @@ Result<Change> Store::put_staged(const RemoteName& name, StagedFile staged, cons
     CAIRN_RETURN_IF_ERROR(tombstones_->erase(name.canonical()));
   }
   set_mtime(staged.fd(), mtime);
-  if (name.kind() == FileKind::slave) ::fsetxattr(staged.fd(), kXattr, &stamp, sizeof stamp, 0);
+  if (name.kind() == FileKind::slave || origin.restored)
+    ::fsetxattr(staged.fd(), kXattr, &stamp, sizeof stamp, 0);
   // What a name does not say of its content.
   if (name.kind() != FileKind::normal || staged.size() > FileSums::kBlockSizeMin)
     save_sums(true_name, path, staged.fd(), staged.sums());
@@ -274,9 +275,11 @@ Result<Change> Store::put_staged(const RemoteName& name, StagedFile staged, cons
   note_written(staged.fd());
   path.files.fetch_add(1, std::memory_order_relaxed);
 
+  if (origin.restored) drop_from_trash(path, name);
   LogRecord record;
   record.kind = ChangeKind::put;
   record.name = name.canonical();
+  if (origin.restored) record.extra = kRestoredMark;
   record.stamp = stamp;
   record.mtime = mtime;
   record.total_size = staged.size();

@@ -102,6 +102,22 @@ struct Origin {
   std::uint64_t stamp = 0; // hybrid clock of the change
   std::uint32_t mtime = 0; // of the file after it
   std::string mark;        // origin mark of a put; empty: none
+  // Of a put: the name was deleted and is used again, by a restore from the trash; `stamp` is when.
+  bool restored = false;
+  // Of a remove: the file waits in the trash, where there is one.
+  bool to_trash = false;
+};
+
+// Mark such changes in LogRecord::extra and SyncOp::extra.
+inline constexpr const char* kRestoredMark = "restored";
+inline constexpr const char* kTrashMark = "trash";
+
+// A deleted file that can still be restored.
+struct TrashedFile {
+  std::string name; // canonical
+  std::uint64_t size = 0;
+  std::uint64_t deleted = 0;     // unix seconds; only the day where the tombstone is gone
+  std::uint64_t deleted_day = 0; // days since 1970, which decide when it expires
 };
 
 // Where a new file goes, with room held for it until this is destroyed.
@@ -234,7 +250,8 @@ public:
   Result<Change> truncate(const RemoteName& name, std::uint64_t size);
   // Turns an appender file into a normal one with a new name; its metadata moves along.
   Result<Change> regenerate(const RemoteName& name);
-  // Deletes file and metadata and leaves a tombstone. With `force` a tombstone is left although no
+  // Deletes file and metadata, or moves them to the trash (Origin::to_trash, when trash_days is not
+  // 0), and leaves a tombstone. With `force` a tombstone is left although no
   // file is here (it is at another node, or on its way). Errors: not_found.
   Result<Change> remove(const RemoteName& name, const Origin& origin, bool force = false);
   // `text` is in FastDFS form, not yet canonical. `merge`: union with what is there. With an origin
@@ -249,6 +266,25 @@ public:
   Result<Change> apply_mark(const RemoteName& name, const Origin& origin);
   // From a peer: renames. Errors: not_found (the former name is not here; exists counts as done).
   Result<Change> apply_rename(const RemoteName& from, const RemoteName& to, const Origin& origin);
+
+  // --- trash (trash.cpp)
+
+  // Those of one store path with names after `after`, in name order. Blocks.
+  std::vector<TrashedFile> list_trash(std::uint8_t store_path, const std::string& after,
+                                      std::size_t limit) const;
+  // Gives a file in the trash its name back, for all members: the name is used again after the
+  // delete. Errors: not_found (it is not in the trash here), exists, corrupt, unsupported (no
+  // extended attributes on that disk).
+  Result<Change> restore_from_trash(const RemoteName& name);
+  // From a peer: the copy that is here is one that was restored at `stamp`. Errors: not_found.
+  Status mark_restored(const RemoteName& name, std::uint64_t stamp);
+  // Removes one file from the trash for good; false: it is not there.
+  bool purge_from_trash(const RemoteName& name);
+  // Removes what was deleted on days that ended before `before` (unix seconds); answers how many
+  // files. Blocks.
+  std::uint64_t empty_trash(std::uint64_t before);
+  // When the name of an open file was used again after a delete (slaves, restored files); 0: never.
+  static std::uint64_t reused_stamp(int fd);
 
   // --- condition
 
@@ -330,6 +366,10 @@ private:
   Result<Change> log_new(Path& path, std::string name, std::uint64_t size, std::uint32_t crc32,
                          std::uint32_t time, std::string mark, std::optional<wire::View> content);
   Result<File> open_appender(const RemoteName& name) const;
+  // All of these under the lock of the file.
+  Status trash_away(Path& path, const RemoteName& name, std::uint64_t stamp);
+  std::string find_in_trash(const Path& path, const RemoteName& name) const; // "": it is not there
+  bool drop_from_trash(Path& path, const RemoteName& name);
   Result<FileSums> load_sums(const RemoteName& name, int fd) const;
   void save_sums(std::string_view true_name, Path& path, int fd, const FileSums& sums);
   void drop_sums(Path& path, std::string_view true_name);

@@ -515,7 +515,9 @@ Result<Change> Store::replace_copy(const RemoteName& name, StagedFile staged,
   const std::string true_name(name.true_name());
   const std::lock_guard lock(lock_of(name));
   CAIRN_TRY(tombstone, tombstones_->find(name.canonical()));
-  if (tombstone) return Error{Errc::exists, name.canonical() + " was deleted"};
+  const bool outlived = tombstone && origin.restored && tombstone->stamp < origin.stamp;
+  if (tombstone && !outlived) return Error{Errc::exists, name.canonical() + " was deleted"};
+  if (outlived) CAIRN_RETURN_IF_ERROR(tombstones_->erase(name.canonical()));
 
   const File present(
       ::openat(path.data_fd, true_name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
@@ -526,7 +528,7 @@ Result<Change> Store::replace_copy(const RemoteName& name, StagedFile staged,
   const timespec times[2] = {{static_cast<time_t>(origin.mtime), 0},
                              {static_cast<time_t>(origin.mtime), 0}};
   ::futimens(staged.fd(), times);
-  if (name.kind() == FileKind::slave)
+  if (name.kind() == FileKind::slave || origin.restored)
     ::fsetxattr(staged.fd(), kCreatedXattr, &origin.stamp, sizeof origin.stamp, 0);
   if (name.kind() != FileKind::normal || staged.size() > FileSums::kBlockSizeMin)
     save_sums(true_name, path, staged.fd(), staged.sums());

@@ -286,7 +286,8 @@ std::optional<CatalogueRow> Catalogue::look_at(const RemoteName& name) const {
   row.crc_known = name.kind() == FileKind::normal && name.fields().has_value();
   if (row.crc_known) row.summary.crc32 = name.fields()->crc32;
   // The time in the name, or of the file, stands for the stamp that only the log knew.
-  row.summary.stamp = std::uint64_t{opened->mtime} * 1000 << 16;
+  row.summary.stamp = Store::reused_stamp(opened->file.get());
+  if (row.summary.stamp == 0) row.summary.stamp = std::uint64_t{opened->mtime} * 1000 << 16;
   if (name.fields()) row.origin_id = name.fields()->source.server_id().value_or(0);
   row.mark = store_.mark_of(name, opened->file.get());
   row.summary.meta_stamp = store_.metadata_stamp(name);

@@ -403,7 +403,7 @@ void ChangeSource::emit_metadata(SentOp op, Outgoing& out) {
 // A rename that the peer could not follow and that became a put: the file may still be there under
 // its former name.
 bool ChangeSource::remove_former(const SentOp& op, std::uint64_t retry_id, Outgoing& out) {
-  if (op.retry_id == 0 || op.change.extra.empty()) return false;
+  if (op.retry_id == 0 || op.change.extra.empty() || op.change.extra == kRestoredMark) return false;
   SentOp former;
   former.retry_id = retry_id;
   former.change = op.change;
@@ -436,6 +436,11 @@ void ChangeSource::emit_put(SentOp op, Outgoing& out) {
   pieces.head.mtime = opened->mtime;
   pieces.head.extra = store_.mark_of(*name, opened->file.get());
   pieces.head.total_size = opened->size;
+  if (const std::uint64_t reused = Store::reused_stamp(opened->file.get());
+      reused != 0 && name->kind() != FileKind::slave) {
+    pieces.head.extra = kRestoredMark;
+    pieces.head.stamp = reused;
+  }
   if (name->kind() == FileKind::normal && name->fields())
     pieces.expected_crc = name->fields()->crc32;
   else if (name->kind() == FileKind::slave && op.change.crc32 != 0 &&

@@ -63,7 +63,11 @@ Origin origin_of(const wire::SyncOp& op) {
   origin.seq = op.seq;
   origin.stamp = op.stamp;
   origin.mtime = op.mtime;
-  if (op.kind == wire::SyncKind::put && op.extra.size() <= wire::kOriginMarkMax)
+  origin.restored = op.kind == wire::SyncKind::put && op.extra == kRestoredMark;
+  origin.to_trash = op.kind == wire::SyncKind::remove && op.extra == kTrashMark;
+  // What was in the trash has no origin mark.
+  if (op.kind == wire::SyncKind::put && !origin.restored &&
+      op.extra.size() <= wire::kOriginMarkMax)
     origin.mark = op.extra;
   return origin;
 }
@@ -124,7 +128,9 @@ Task<Result<wire::SyncAck>> SyncReceiver::apply(std::uint32_t source_id, wire::S
     const wire::SyncOp& op = batch.ops[i];
     const auto [own, is_new] = group_of.try_emplace(op.name, groups.size());
     if (is_new) groups.emplace_back();
-    if (!op.extra.empty()) {
+    // Else it is a mark, not another file.
+    const bool names_two = op.kind == wire::SyncKind::link || op.kind == wire::SyncKind::rename;
+    if (names_two && !op.extra.empty()) {
       const auto [other, other_is_new] = group_of.try_emplace(op.extra, own->second);
       if (!other_is_new && other->second != own->second) {
         const std::size_t from = other->second;
@@ -250,9 +256,10 @@ Result<std::uint64_t> SyncReceiver::apply_one(std::uint32_t source_id, std::uint
   return Error{Errc::unsupported, "unknown kind of change"};
 }
 
-Result<bool> SyncReceiver::is_deleted(const RemoteName& name, std::uint64_t put_stamp) const {
+Result<bool> SyncReceiver::is_deleted(const RemoteName& name, std::uint64_t put_stamp,
+                                      bool restored) const {
   CAIRN_TRY(tombstone, store_.tombstones().find(name.canonical()));
-  return tombstone && tombstone_wins(name.kind(), tombstone->stamp, put_stamp);
+  return tombstone && tombstone_wins(name.kind(), tombstone->stamp, put_stamp, restored);
 }
 
 Result<std::uint64_t> SyncReceiver::apply_put(std::uint32_t source_id, std::uint64_t stream,
@@ -270,7 +277,8 @@ Result<std::uint64_t> SyncReceiver::apply_put(std::uint32_t source_id, std::uint
     return Error{Errc::corrupt, op.name + ": the pieces do not make the file"};
   if (name.kind() == FileKind::normal && name.fields() && name.fields()->size() != size)
     return Error{Errc::corrupt, op.name + ": not the size in its name"};
-  CAIRN_TRY(deleted, is_deleted(name, op.stamp));
+  const Origin origin = origin_of(op);
+  CAIRN_TRY(deleted, is_deleted(name, op.stamp, origin.restored));
   if (deleted) return std::uint64_t{0};
 
   const auto present = store_.open_file(name);
@@ -278,9 +286,11 @@ Result<std::uint64_t> SyncReceiver::apply_put(std::uint32_t source_id, std::uint
   if (present) {
     const std::uint32_t owner = options_.owner_of ? options_.owner_of(name) : 0;
     if (!may_replace(name.kind(), source_id, owner)) {
+      // The delete before the restore has not come, and must not take the file when it does.
+      if (origin.restored) CAIRN_RETURN_IF_ERROR(store_.mark_restored(name, origin.stamp));
       std::uint64_t marked = 0;
-      if (!op.extra.empty()) {
-        CAIRN_TRY(seq, position_of(store_.apply_mark(name, origin_of(op)), true));
+      if (!origin.mark.empty()) {
+        CAIRN_TRY(seq, position_of(store_.apply_mark(name, origin), true));
         marked = seq;
       }
       CAIRN_TRY(more, apply_pending(name));
@@ -290,7 +300,6 @@ Result<std::uint64_t> SyncReceiver::apply_put(std::uint32_t source_id, std::uint
   } else if (present.code() == Errc::corrupt) {
     replace = true; // a damaged copy gives way to a good one
   }
-  const Origin origin = origin_of(op);
   CAIRN_TRY(seq, position_of(in_pieces ? store_.put(name, std::move(staged), origin, replace)
                                        : store_.put(name, wire::View(op.content), origin, replace),
                              true));
@@ -350,7 +359,8 @@ Result<std::uint64_t> SyncReceiver::apply_metadata(const RemoteName& name, const
       position_of(store_.set_metadata(name, wire::as_text(op.content), false, origin_of(op)), true);
   if (result.code() != Errc::not_found) return result;
   CAIRN_TRY(tombstone, store_.tombstones().find(name.canonical()));
-  if (tombstone && tombstone_wins(name.kind(), tombstone->stamp, op.stamp)) return std::uint64_t{0};
+  if (tombstone && tombstone_wins(name.kind(), tombstone->stamp, op.stamp, options_.has_trash))
+    return std::uint64_t{0};
   PendingMetadata::Entry entry;
   entry.stamp = op.stamp;
   entry.origin_id = op.origin_id;
@@ -384,7 +394,8 @@ Result<std::uint64_t> SyncReceiver::apply_pending(const RemoteName& name) {
 char SyncReceiver::wants(std::uint32_t source_id, const wire::FileSummary& file) const {
   const auto name = parse_remote_name(file.name);
   if (!name || name->store_path() >= store_.path_count()) return '0';
-  const auto deleted = is_deleted(*name, file.stamp);
+  // If it was restored after the delete we know of, the file itself will say so.
+  const auto deleted = is_deleted(*name, file.stamp, /*restored=*/true);
   if (deleted && *deleted) return '0';
   const auto present = store_.open_file(*name);
   if (!present) return '1';

@@ -30,6 +30,8 @@ struct ReceiverOptions {
   std::size_t staged_per_source = 4; // files in several pieces that may be open at once
   // The owner of a file (PeerMap::owner_of), 0: unknown.
   std::function<std::uint32_t(const RemoteName&)> owner_of;
+  // Deleted files may come back: metadata later than a delete waits for that.
+  bool has_trash = false;
   // Makes files durable before a position is saved; empty when every batch is.
   std::function<Status()> sync_files;
 };
@@ -97,7 +99,8 @@ private:
                                   const RemoteName& name, const wire::SyncOp& op);
   Result<std::uint64_t> apply_metadata(const RemoteName& name, const wire::SyncOp& op);
   Result<std::uint64_t> apply_pending(const RemoteName& name);
-  Result<bool> is_deleted(const RemoteName& name, std::uint64_t put_stamp) const;
+  Result<bool> is_deleted(const RemoteName& name, std::uint64_t put_stamp,
+                          bool restored = false) const;
   char wants(std::uint32_t source_id, const wire::FileSummary& file) const;
   Result<StagedFile> stage_piece(std::uint32_t source_id, std::uint64_t stream,
                                  const RemoteName& name, const wire::SyncOp& op);

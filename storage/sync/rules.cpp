@@ -15,8 +15,9 @@ bool lists_for(std::uint32_t source_id, std::uint32_t own_id, std::uint32_t peer
   return lowest == own_id;
 }
 
-bool tombstone_wins(FileKind kind, std::uint64_t tombstone_stamp, std::uint64_t put_stamp) {
-  return kind != FileKind::slave || put_stamp <= tombstone_stamp;
+bool tombstone_wins(FileKind kind, std::uint64_t tombstone_stamp, std::uint64_t put_stamp,
+                    bool restored) {
+  return (kind != FileKind::slave && !restored) || put_stamp <= tombstone_stamp;
 }
 
 bool may_replace(FileKind kind, std::uint32_t sender_id, std::uint32_t owner_id) {

@@ -35,8 +35,10 @@ bool lists_for(std::uint32_t source_id, std::uint32_t own_id, std::uint32_t peer
 
 // Whether a tombstone keeps a name from being stored again (G4). Names are made once, with random
 // bits, so a deleted one never returns, whatever the clocks say; only the name of a slave file,
-// which follows from its master's, may be used again later.
-bool tombstone_wins(FileKind kind, std::uint64_t tombstone_stamp, std::uint64_t put_stamp);
+// which follows from its master's, may be used again later, and that of a file that somebody has
+// `restored` from the trash, at `put_stamp`.
+bool tombstone_wins(FileKind kind, std::uint64_t tombstone_stamp, std::uint64_t put_stamp,
+                    bool restored);
 
 // Whether a whole file from `sender_id` replaces a different one of the same name: only the owner
 // changes a file, so only its copy is newer. An unknown owner (0) leaves it to the sender.

@@ -195,7 +195,8 @@ Task<void> Sender::run() {
 // One connection, from connect to its end. Never answers success but when stopped.
 Task<Status> Sender::session() {
   const Endpoint endpoint{peer_.host, peer_.port};
-  auto connected = co_await FrameClient::connect(endpoint, options_.connect_timeout);
+  auto connected =
+      co_await FrameClient::connect(endpoint, options_.connect_timeout, options_.credentials.tls);
   if (!connected) co_return std::move(connected).error();
   const std::unique_ptr<FrameClient> client = std::move(*connected);
   if (stopping_) co_return Status();

@@ -60,6 +60,7 @@ Result<std::unique_ptr<SyncService>> SyncService::open(const config::StorageConf
   options.group = config.group_name;
   options.own_uuid = uuid;
   options.threads_per_path = config.disk_threads;
+  options.has_trash = config.trash_days != 0;
   options.owner_of = [&peers](const RemoteName& name) { return peers.get()->owner_of(name); };
   if (config.durability == config::Durability::relaxed)
     options.sync_files = [&store] { return store.sync_files(); };

@@ -200,7 +200,8 @@ private:
     Error failure{Errc::not_found, "no address"};
     for (const std::string& host : tracker.address.hosts) {
       Endpoint endpoint{host, tracker.address.port};
-      auto client = co_await FrameClient::connect(std::move(endpoint), config_.connect_timeout);
+      auto client = co_await FrameClient::connect(std::move(endpoint), config_.connect_timeout,
+                                                  callbacks_.credentials.tls);
       if (stopping_) co_return Error{Errc::closed, "stopping"};
       if (!client) {
         failure = std::move(client).error();

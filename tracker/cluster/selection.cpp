@@ -112,13 +112,16 @@ std::vector<const Node*> Selection::takers(const ClusterState& cluster,
 }
 
 Result<std::string> Selection::choose_group(const ClusterState& cluster,
-                                            std::optional<std::string_view> group) {
+                                            std::optional<std::string_view> group,
+                                            const GroupFilter& filter) {
   const auto writable = [&](std::string_view name) {
     const auto members = cluster.members(name);
     return std::any_of(members.begin(), members.end(),
                        [](const Node* node) { return node->can_write(); });
   };
   if (!group && rules_.store_lookup == config::StoreLookup::specified) group = rules_.store_group;
+  if (group && filter && !filter(*group))
+    return Error{Errc::denied, "the access key does not hold for group " + std::string(*group)};
   if (group) {
     if (!cluster.has_group(*group) || !writable(*group))
       return Error{Errc::not_found, "nobody takes uploads in " + std::string(*group)};
@@ -137,7 +140,7 @@ Result<std::string> Selection::choose_group(const ClusterState& cluster,
   std::vector<Candidate> candidates;
   bool any_writable = false;
   for (const auto& [name, fact] : cluster.facts().groups()) {
-    if (!writable(name)) continue;
+    if (!writable(name) || (filter && !filter(name))) continue;
     any_writable = true;
     if (takers(cluster, name).empty()) continue;
     Candidate candidate;
@@ -207,15 +210,17 @@ std::uint8_t Selection::choose_path(const Node& node) {
 }
 
 Result<UploadTarget> Selection::for_upload(const ClusterState& cluster,
-                                           std::optional<std::string_view> group) {
-  CAIRN_TRY(name, choose_group(cluster, group));
+                                           std::optional<std::string_view> group,
+                                           const GroupFilter& filter) {
+  CAIRN_TRY(name, choose_group(cluster, group, filter));
   const Node* node = choose_node(takers(cluster, name), name);
   return UploadTarget{node, choose_path(*node)};
 }
 
 Result<UploadTargets> Selection::for_upload_all(const ClusterState& cluster,
-                                                std::optional<std::string_view> group) {
-  CAIRN_TRY(name, choose_group(cluster, group));
+                                                std::optional<std::string_view> group,
+                                                const GroupFilter& filter) {
+  CAIRN_TRY(name, choose_group(cluster, group, filter));
   std::vector<const Node*> nodes = takers(cluster, name);
   const std::uint8_t path = choose_path(*nodes.front());
   return UploadTargets{std::move(name), std::move(nodes), path};

@@ -9,6 +9,7 @@
 #include "tracker/cluster/cluster_state.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -43,6 +44,9 @@ struct SelectionRules {
   static SelectionRules of(const config::TrackerConfig& config);
 };
 
+// True for groups that may be chosen; an empty one takes all.
+using GroupFilter = std::function<bool(std::string_view)>;
+
 // Where to send an upload. Pointers live until the ClusterState changes.
 struct UploadTarget {
   const Node* node = nullptr;
@@ -60,13 +64,16 @@ class Selection {
 public:
   explicit Selection(SelectionRules rules) : rules_(std::move(rules)) {}
 
-  // For commands 101 and (with `group`) 104. Errors: not_found (no such group, or nobody takes
-  // uploads), no_space (those who do have no room).
+  // For commands 101 and (with `group`) 104, in a group that passes `filter`. Errors: not_found (no
+  // such group, or nobody takes uploads), no_space (those who do have no room), denied (the group
+  // does not pass).
   Result<UploadTarget> for_upload(const ClusterState& cluster,
-                                  std::optional<std::string_view> group);
+                                  std::optional<std::string_view> group,
+                                  const GroupFilter& filter = {});
   // For commands 106 and 107; errors as for_upload().
   Result<UploadTargets> for_upload_all(const ClusterState& cluster,
-                                       std::optional<std::string_view> group);
+                                       std::optional<std::string_view> group,
+                                       const GroupFilter& filter = {});
 
   // For command 102: a node that has the file by the rules of FastDFS, else any that can be read
   // (storage nodes pass through what they lack). Errors: not_found.
@@ -97,7 +104,8 @@ private:
   using Cursors = std::map<std::string, std::string, std::less<>>;
 
   Result<std::string> choose_group(const ClusterState& cluster,
-                                   std::optional<std::string_view> group);
+                                   std::optional<std::string_view> group,
+                                   const GroupFilter& filter);
   std::vector<const Node*> takers(const ClusterState& cluster, std::string_view group) const;
   const Node* choose_node(const std::vector<const Node*>& takers, std::string_view group);
   std::uint8_t choose_path(const Node& node);

@@ -180,23 +180,15 @@ json list_groups(const ClusterState& cluster) {
 // Notes who asked for a change. Never the request itself: the answer of some holds a secret.
 void note(const Tracker& tracker, const Session& session, std::string_view verb,
           const json& request, const json& answer, const Status& done) {
-  if (tracker.audit() == nullptr) return;
-  auth::AuditEvent event;
-  event.who = session.key                 ? "key " + session.key->id
-              : session.peer_uuid.empty() ? std::string("administrator")
-                                          : "tracker " + session.peer_uuid;
-  event.from = session.connection.peer_address().to_string();
-  event.what = verb;
+  std::string object;
   for (const char* name : {"id", "node", "group", "former"}) {
     const auto found = request.find(name);
     if (found == request.end()) continue;
-    if (!event.object.empty()) event.object += ' ';
-    event.object += found->is_string() ? found->get<std::string>() : found->dump();
+    if (!object.empty()) object += ' ';
+    object += found->is_string() ? found->get<std::string>() : found->dump();
   }
-  if (event.object.empty()) event.object = answer.value("id", "");
-  event.result = done ? "ok" : done.error().text();
-  if (const Status noted = tracker.audit()->append(event); !noted)
-    log().error("the audit log cannot be written error={}", noted.error().text());
+  if (object.empty()) object = answer.value("id", "");
+  audit_change(tracker, session, verb, std::move(object), done);
 }
 
 Task<Result<Reply>> change(Tracker& tracker, const Session& session, const Body& body,
@@ -261,6 +253,23 @@ Task<Result<Reply>> namespace_verb(Tracker& tracker, std::string verb, json requ
 }
 
 } // namespace
+
+void audit_change(const Tracker& tracker, const Session& session, std::string_view what,
+                  std::string object, const Status& done) {
+  if (tracker.audit() == nullptr) return;
+  auth::AuditEvent event;
+  event.who = "client";
+  if (session.key)
+    event.who = "key " + session.key->id;
+  else if (session.peer)
+    event.who = session.peer_uuid.empty() ? "administrator" : "tracker " + session.peer_uuid;
+  event.from = session.connection.peer_address().to_string();
+  event.what = what;
+  event.object = std::move(object);
+  event.result = done ? "ok" : done.error().text();
+  if (const Status noted = tracker.audit()->append(event); !noted)
+    log().error("the audit log cannot be written error={}", noted.error().text());
+}
 
 Task<Result<Reply>> admin(Tracker& tracker, Session& session, Body& body) {
   const json request = json::parse(wire::as_text(body.whole()), nullptr, false);

@@ -43,7 +43,10 @@ Task<Result<Reply>> attach_namespace(Tracker& tracker, Session& session, Body& b
   co_return Error{Errc::closed, "the namespace connection has ended"};
 }
 
-Task<Result<Reply>> ask_namespace(Tracker& tracker, Session&, Body& body) {
+Task<Result<Reply>> ask_namespace(Tracker& tracker, Session& session, Body& body) {
+  // The questions name inodes: whose export they belong to is not asked.
+  if (session.key && !session.key->prefixes.empty() && (session.everywhere & auth::kRead) == 0)
+    co_return Error{Errc::denied, "the access key does not hold for every export"};
   if (tracker.namespace_service() == nullptr) {
     wire::Bytes request(body.whole().begin(), body.whole().end());
     CAIRN_CO_TRY(reply, co_await tracker.forward(wire::kNsAskOnce, std::move(request)));

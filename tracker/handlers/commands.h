@@ -7,6 +7,11 @@
 
 namespace cairn::tracker {
 
+// Notes in the audit log who asked for a change of the cluster, and what became of it; a log that
+// fails is told in ours. `object` is never a secret.
+void audit_change(const Tracker& tracker, const Session& session, std::string_view what,
+                  std::string object, const Status& done);
+
 // native 160: who the other side is. Errors: denied, unsupported (its version is too old).
 Task<Result<Reply>> say_hello(Tracker& tracker, Session& session, Body& body);
 // native 162. Errors: those of JoinNode; unavailable (the metadata holder cannot be asked).

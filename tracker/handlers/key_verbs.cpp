@@ -53,6 +53,8 @@ Result<FactsCommand> add(const json& request, std::uint64_t now, json& answer) {
     CAIRN_TRY(path, auth::parse_key_prefix(prefix.get<std::string>()));
     key.prefixes.push_back(std::move(path));
   }
+  if ((key.rights & auth::kAdmin) != 0 && !key.prefixes.empty())
+    return invalid("a key that administers holds everywhere: give no prefix");
   CAIRN_TRY(expires_in, number_of(request, "expires_in", 0, kSecondsMax));
   if (expires_in != 0) key.expires = now + expires_in;
   CAIRN_TRY(requests_rate,

@@ -35,9 +35,11 @@ struct Query {
   std::string caller;      // numeric address of the client
   // The trackers, this one first. Asked by few commands.
   std::function<std::vector<TrackerSeen>()> trackers = {};
+  // The groups the caller may write to; empty: all.
+  GroupFilter may_write = {};
 };
 
-// Where to upload. Errors of all four: not_found, no_space.
+// Where to upload. Errors of all four: not_found, no_space, denied (not the caller's groups).
 Result<wire::Bytes> query_store(Query& query, wire::View body);              // 101
 Result<wire::Bytes> query_store_in_group(Query& query, wire::View body);     // 104
 Result<wire::Bytes> query_store_all(Query& query, wire::View body);          // 106

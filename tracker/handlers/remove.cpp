@@ -25,11 +25,14 @@ Status check_administrator(const Tracker& tracker, const Session& session) {
   return Error{Errc::denied, address.to_string() + " is not in admin_hosts"};
 }
 
-} // namespace
+Status outcome_of(const Result<Reply>& reply) {
+  if (reply) return {};
+  return reply.error();
+}
 
-Task<Result<Reply>> delete_storage(Tracker& tracker, Session& session, Body& body) {
+Task<Result<Reply>> remove_storage(Tracker& tracker, Session& session, Body& body,
+                                   const wire::GroupFile& request) {
   CAIRN_CO_RETURN_IF_ERROR(check_administrator(tracker, session));
-  CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(body.whole()));
   const std::string id_text = request.name.c_str();
   if (id_text.empty() || request.name.size() > kIdTextMax)
     co_return Error{Errc::invalid_argument, "a storage ID of 1 to 15 bytes expected"};
@@ -49,15 +52,32 @@ Task<Result<Reply>> delete_storage(Tracker& tracker, Session& session, Body& bod
   co_return Reply();
 }
 
-Task<Result<Reply>> delete_group(Tracker& tracker, Session& session, Body& body) {
+Task<Result<Reply>> remove_group(Tracker& tracker, Session& session, Body& body,
+                                 const wire::GroupRequest& request) {
   CAIRN_CO_RETURN_IF_ERROR(check_administrator(tracker, session));
-  CAIRN_CO_TRY(request, wire::decode<wire::GroupRequest>(body.whole()));
   if (!tracker.is_holder()) co_return co_await ask_holder(tracker, body);
   RemoveGroup remove;
   remove.name = request.group;
   FactsCommand command(std::move(remove));
   CAIRN_CO_RETURN_IF_ERROR(co_await tracker.change(std::move(command)));
   co_return Reply();
+}
+
+} // namespace
+
+Task<Result<Reply>> delete_storage(Tracker& tracker, Session& session, Body& body) {
+  CAIRN_CO_TRY(request, wire::decode<wire::GroupFile>(body.whole()));
+  auto reply = co_await remove_storage(tracker, session, body, request);
+  audit_change(tracker, session, "delete_storage", request.group + " " + request.name.c_str(),
+               outcome_of(reply));
+  co_return reply;
+}
+
+Task<Result<Reply>> delete_group(Tracker& tracker, Session& session, Body& body) {
+  CAIRN_CO_TRY(request, wire::decode<wire::GroupRequest>(body.whole()));
+  auto reply = co_await remove_group(tracker, session, body, request);
+  audit_change(tracker, session, "delete_group", request.group, outcome_of(reply));
+  co_return reply;
 }
 
 } // namespace cairn::tracker

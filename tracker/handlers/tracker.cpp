@@ -47,7 +47,8 @@ bool is_wildcard(const std::string& address) {
 
 Tracker::Tracker(asio::any_io_executor executor, const config::TrackerConfig& config,
                  std::string uuid, ReplicatedLog* log_engine, ClusterFacts facts,
-                 const ConnectionGauge& connections, std::shared_ptr<auth::ClusterSecret> secret)
+                 const ConnectionGauge& connections, std::shared_ptr<auth::ClusterSecret> secret,
+                 std::shared_ptr<const TlsClient> tls)
     : executor_(std::move(executor)),
       config_(config),
       uuid_(std::move(uuid)),
@@ -65,7 +66,7 @@ Tracker::Tracker(asio::any_io_executor executor, const config::TrackerConfig& co
     hello.role = wire::Role::tracker;
     hello.uuid = uuid_;
     hello.address = address(nullptr);
-    holder_.emplace(std::move(hello), secret_, config.connect_timeout);
+    holder_.emplace(std::move(hello), Credentials(secret_, std::move(tls)), config.connect_timeout);
   }
 }
 
@@ -247,12 +248,16 @@ std::vector<TrackerSeen> Tracker::trackers(const Session* session) const {
 }
 
 Query Tracker::query(const Session& session) {
+  GroupFilter may_write; // most callers have no key and need none
+  if (session.key)
+    may_write = [&session](std::string_view group) { return session.may(auth::kWrite, group); };
   return Query{config_,
                cluster_,
                selection_,
                now().unix_s,
                session.connection.peer_address().to_string(),
-               [this, &session] { return trackers(&session); }};
+               [this, &session] { return trackers(&session); },
+               std::move(may_write)};
 }
 
 void Tracker::count(std::uint8_t command, bool ok) {

@@ -47,10 +47,10 @@ class Tracker {
 public:
   // `executor` is the I/O thread's. `log` is the log of the tracker that holds the metadata, with
   // the facts it has; nullptr when `config.metadata_holder` names another tracker. All references
-  // outlive the tracker. `secret` is not null.
+  // outlive the tracker. `secret` is not null; `tls` is how the holder is reached, null: plain.
   Tracker(asio::any_io_executor executor, const config::TrackerConfig& config, std::string uuid,
           ReplicatedLog* log, ClusterFacts facts, const ConnectionGauge& connections,
-          std::shared_ptr<auth::ClusterSecret> secret);
+          std::shared_ptr<auth::ClusterSecret> secret, std::shared_ptr<const TlsClient> tls);
 
   const config::TrackerConfig& config() const { return config_; }
   const std::string& uuid() const { return uuid_; }

@@ -83,6 +83,9 @@ Result<std::unique_ptr<MetaStore>> MetaStore::open(const std::filesystem::path& 
   std::error_code failure;
   std::filesystem::create_directories(directory, failure);
   if (failure) return errno_error("cannot make " + directory.string(), failure.value());
+  // The secrets of access keys are in it.
+  std::filesystem::permissions(directory, std::filesystem::perms::owner_all, failure);
+  if (failure) return errno_error("cannot protect " + directory.string(), failure.value());
 
   // LevelDB would begin anew beside what is left of a store without this file.
   if (!std::filesystem::exists(directory / "CURRENT", failure)) {

@@ -51,6 +51,14 @@ struct ClientOptions {
   std::filesystem::path cluster_secret_file;
   // File with an access key ("ID SECRET"), for machines that are not in allow_hosts.
   std::filesystem::path access_key_file;
+  // Connect by TLS, and not at all without it: `tls_ca_file` (PEM) says whom to trust. The
+  // certificate of a node must be of the host that is asked for, unless tls_check_names is false.
+  bool tls = false;
+  std::filesystem::path tls_ca_file;
+  bool tls_check_names = true;
+  // Shown to nodes that ask for a certificate (PEM); empty: none.
+  std::filesystem::path tls_certificate_file;
+  std::filesystem::path tls_key_file;
 
   ClientOptions() {}
 };

@@ -143,7 +143,7 @@ protected:
   FakePeer other_;
   Peers peers_;
   asio::io_context context_;
-  Remote remote_{peers_, wire::Hello(), nullptr, milliseconds(500), milliseconds(3000)};
+  Remote remote_{peers_, wire::Hello(), Credentials(), milliseconds(500), milliseconds(3000)};
 };
 
 TEST_F(RemoteTest, AsksTheSourceFirst) {
@@ -223,7 +223,7 @@ TEST_F(RemoteTest, MissOfASlaveIsNotRemembered) {
 
 TEST_F(RemoteTest, NothingIsAbsentBeforeTheFirstView) {
   Peers empty("uuid-1", "group1");
-  Remote remote(empty, wire::Hello(), nullptr, milliseconds(500), milliseconds(3000));
+  Remote remote(empty, wire::Hello(), Credentials(), milliseconds(500), milliseconds(3000));
   EXPECT_EQ(run_on(context_, read_text(remote, name_from(kSource), 0, 0)).code(), Errc::timeout);
 }
 

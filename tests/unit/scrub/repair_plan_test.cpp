@@ -101,6 +101,21 @@ TEST(RepairPlan, DeleteWins) {
   EXPECT_EQ(plan(FileKind::slave, copy(), 2, {peer(2, deleted(1001))}).action, Action::remove);
 }
 
+TEST(RepairPlan, ARestoreOutlivesTheDeleteBeforeIt) {
+  const auto restored = [](std::uint64_t stamp) {
+    auto facts = copy();
+    facts.reused_stamp = stamp;
+    return facts;
+  };
+  EXPECT_EQ(plan(FileKind::normal, restored(200), 2, {peer(2, deleted(100))}).action, Action::none);
+  EXPECT_EQ(plan(FileKind::normal, deleted(100), 2, {peer(2, restored(200))}).action,
+            Action::fetch);
+  // Deleted after it, or deleted and never restored.
+  EXPECT_EQ(plan(FileKind::normal, restored(200), 2, {peer(2, deleted(300))}).action,
+            Action::remove);
+  EXPECT_EQ(plan(FileKind::normal, copy(), 2, {peer(2, deleted(100))}).action, Action::remove);
+}
+
 TEST(RepairPlan, NobodyHasIt) {
   EXPECT_EQ(plan(FileKind::normal, absent(), 2, {peer(2, absent())}).action, Action::none);
   EXPECT_EQ(plan(FileKind::normal, absent(), 2, {silent(2)}).action, Action::wait);

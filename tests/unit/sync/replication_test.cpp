@@ -83,6 +83,7 @@ public:
     options.group = config.group_name;
     options.own_uuid = uuid;
     options.threads_per_path = 2;
+    options.has_trash = config.trash_days != 0;
     options.owner_of = [](const RemoteName& name) {
       return name.fields() ? name.fields()->source.server_id().value_or(0) : 0;
     };
@@ -323,8 +324,14 @@ private:
 // All nodes, all streams, and random changes.
 class World {
 public:
-  World(std::uint64_t seed, std::uint32_t count) : random_(seed) {
+  // `trash`: half of the deletes go there, and some come back.
+  World(std::uint64_t seed, std::uint32_t count, bool trash = false)
+      : random_(seed), trash_(trash) {
     for (std::uint32_t i = 1; i <= count; ++i) nodes_.push_back(std::make_unique<Node>(i));
+    for (auto& node : nodes_) {
+      node->config.trash_days = trash ? 3 : 0;
+      node->open_receiver();
+    }
     for (auto& from : nodes_) {
       std::vector<GroupMember> others;
       for (auto& node : nodes_)
@@ -349,7 +356,7 @@ public:
   void change() {
     Node& at = *nodes_[pick(nodes_.size())];
     Store& store = *at.store;
-    switch (pick(10)) {
+    switch (pick(trash_ ? 12 : 10)) {
       case 0:
       case 1:
       case 2: {
@@ -386,7 +393,9 @@ public:
         const std::string name = some_name(0);
         if (name.empty()) break;
         if (pick(2) == 0 || !store.exists(name_of(name))) break;
-        check(store.remove(name_of(name), Origin(), true));
+        Origin here;
+        here.to_trash = trash_ && pick(2) == 0;
+        check(store.remove(name_of(name), here, true));
         if (name_of(name).kind() != FileKind::slave) removed_.insert(name);
         break;
       }
@@ -402,6 +411,21 @@ public:
         if (name.empty() || name_of(name).kind() != FileKind::normal) break;
         const auto made = store.link(name_of(name), "lnk", nullptr, Origin());
         if (made) names_.push_back(made->name);
+        break;
+      }
+      case 10:
+      case 11: {
+        const auto path = static_cast<std::uint8_t>(pick(2));
+        const auto in_trash = store.list_trash(path, "", 1000);
+        if (in_trash.empty()) break;
+        const auto name = name_of(in_trash[pick(in_trash.size())].name);
+        // Others may have less of an appender file.
+        if (name.kind() == FileKind::appender && name.fields()->source.server_id() != at.id) break;
+        const auto made = store.restore_from_trash(name);
+        if (made.code() == Errc::exists) break;
+        check(made);
+        removed_.erase(name.canonical());
+        ++restored;
         break;
       }
       default: {
@@ -485,6 +509,7 @@ public:
   }
 
   std::set<std::string>& removed() { return removed_; }
+  int restored = 0;
 
 private:
   void check(const Result<Change>& made) { ASSERT_TRUE(made) << made.error().text(); }
@@ -500,6 +525,7 @@ private:
   }
 
   std::mt19937_64 random_;
+  const bool trash_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::unique_ptr<Stream>> streams_;
   std::vector<std::string> names_;
@@ -511,23 +537,33 @@ std::uint64_t number_of(const char* variable, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-TEST(Replication, RandomChangesConverge) {
+// Random changes with disturbed streams; answers how many files came out of the trash.
+int random_changes_converge(bool trash) {
   spdlog::set_level(spdlog::level::err);
   const std::uint64_t one = number_of("CAIRN_SYNC_SEED", 0);
   const std::uint64_t seeds = one != 0 ? 1 : number_of("CAIRN_SYNC_SEEDS", 4);
-  for (std::uint64_t i = 1; i <= seeds; ++i) {
+  int restored = 0;
+  for (std::uint64_t i = 1; i <= seeds && !testing::Test::HasFailure(); ++i) {
     const std::uint64_t seed = one != 0 ? one : i;
     SCOPED_TRACE("CAIRN_SYNC_SEED=" + std::to_string(seed));
-    World world(seed, seed % 2 == 0 ? 2 : 3);
-    for (int step = 0; step < 400; ++step) {
+    World world(seed, seed % 2 == 0 ? 2 : 3, trash);
+    for (int step = 0; step < 400 && !testing::Test::HasFatalFailure(); ++step) {
       world.change();
-      if (testing::Test::HasFatalFailure()) return;
       for (std::uint64_t j = world.pick(6); j > 0; --j) world.disturb();
     }
     world.heal();
     world.expect_equal();
-    if (testing::Test::HasFailure()) return;
+    restored += world.restored;
   }
+  return restored;
+}
+
+TEST(Replication, RandomChangesConverge) {
+  EXPECT_EQ(random_changes_converge(/*trash=*/false), 0);
+}
+
+TEST(Replication, FilesOutOfTheTrashConverge) {
+  EXPECT_GT(random_changes_converge(/*trash=*/true), 0);
 }
 
 TEST(Replication, AnEmptyGroupIsBroughtUpAtOnce) {

@@ -32,10 +32,12 @@ TEST(SyncRules, ThePeerItselfNeverCounts) {
 }
 
 TEST(SyncRules, DeletedNamesStayDeletedButSlavesMayReturn) {
-  EXPECT_TRUE(tombstone_wins(FileKind::normal, 10, 20)); // clocks of two nodes may disagree
-  EXPECT_TRUE(tombstone_wins(FileKind::appender, 10, 20));
-  EXPECT_FALSE(tombstone_wins(FileKind::slave, 10, 20));
-  EXPECT_TRUE(tombstone_wins(FileKind::slave, 20, 20));
+  EXPECT_TRUE(tombstone_wins(FileKind::normal, 10, 20, false)); // clocks of two nodes may disagree
+  EXPECT_TRUE(tombstone_wins(FileKind::appender, 10, 20, false));
+  EXPECT_FALSE(tombstone_wins(FileKind::slave, 10, 20, false));
+  EXPECT_TRUE(tombstone_wins(FileKind::slave, 20, 20, false));
+  EXPECT_FALSE(tombstone_wins(FileKind::normal, 10, 20, true)); // out of the trash, later
+  EXPECT_TRUE(tombstone_wins(FileKind::normal, 20, 20, true));
 }
 
 TEST(SyncRules, OnlyTheOwnersCopyReplaces) {

@@ -63,6 +63,20 @@ TEST(Selection, SpecifiedGroup) {
   EXPECT_EQ(selection.for_upload(cluster.state, "nogroup").code(), Errc::not_found);
 }
 
+TEST(Selection, OnlyGroupsThatPassTheFilter) {
+  TestCluster cluster;
+  cluster.add(11, "group1");
+  cluster.add(21, "group2");
+  Selection selection((SelectionRules()));
+  const GroupFilter second = [](std::string_view group) { return group == "group2"; };
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(selection.for_upload(cluster.state, std::nullopt, second)->node->fact.id, 21U);
+  EXPECT_EQ(selection.for_upload(cluster.state, "group1", second).code(), Errc::denied);
+  EXPECT_EQ(selection.for_upload_all(cluster.state, "group1", second).code(), Errc::denied);
+  const GroupFilter none = [](std::string_view) { return false; };
+  EXPECT_EQ(selection.for_upload(cluster.state, std::nullopt, none).code(), Errc::not_found);
+}
+
 TEST(Selection, MostFreeGoesByTheFullestMember) {
   TestCluster cluster;
   cluster.add(11, "group1", {TestCluster::path(90 * kGiB)});

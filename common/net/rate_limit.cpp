@@ -1,10 +1,12 @@
 // Token buckets by client.
-#include "storage/http/rate_limit.h"
+#include "common/net/rate_limit.h"
+
+#include "common/auth/access_keys.h"
 
 #include <algorithm>
 #include <functional>
 
-namespace cairn::storage {
+namespace cairn {
 
 namespace {
 
@@ -19,6 +21,14 @@ std::chrono::milliseconds time_for(double missing, double rate) {
 }
 
 } // namespace
+
+std::string key_bucket(std::string_view key_id) {
+  return std::string("k:").append(key_id);
+}
+
+RateLimits key_limits_of(const auth::AccessKey& key) {
+  return {static_cast<double>(key.requests_rate), static_cast<double>(key.bytes_rate)};
+}
 
 RateLimiter::Shard& RateLimiter::shard_of(std::string_view client) {
   return shards_[std::hash<std::string_view>{}(client) % shards_.size()];
@@ -66,4 +76,4 @@ void RateLimiter::charge(std::string_view client, const RateLimits& limits, std:
   refill(shard, client, limits, now).bytes -= static_cast<double>(bytes);
 }
 
-} // namespace cairn::storage
+} // namespace cairn

@@ -10,13 +10,21 @@
 #include <string_view>
 #include <unordered_map>
 
-namespace cairn::storage {
+namespace cairn {
+
+namespace auth {
+struct AccessKey;
+}
 
 // What a client may have per second; 0: no limit. A second's worth may come at once.
 struct RateLimits {
   double requests = 0;
   double bytes = 0;
 };
+
+// The name and the limits of an access key's bucket: one a daemon, whatever the protocol.
+std::string key_bucket(std::string_view key_id);
+RateLimits key_limits_of(const auth::AccessKey& key);
 
 // Any thread.
 class RateLimiter {
@@ -46,4 +54,4 @@ private:
   std::array<Shard, 16> shards_;
 };
 
-} // namespace cairn::storage
+} // namespace cairn
