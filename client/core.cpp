@@ -1,6 +1,7 @@
 // Requests, retries and the choice of daemons.
 #include "client/core.h"
 
+#include "common/wire/copies.h"
 #include "common/wire/fastdfs.h"
 
 #include <algorithm>
@@ -359,8 +360,39 @@ Task<Result<wire::Bytes>> ClientCore::file_request(ParsedId id, bool update, Rep
   co_return *last;
 }
 
+namespace {
+Status validate_upload(const UploadOptions& options) {
+  if (options.copies > wire::kCopiesMask)
+    return Error{Errc::invalid_argument, "at most 31 copies can be asked for"};
+  return validate_metadata(options.metadata);
+}
+
+std::uint8_t copies_flags(const UploadOptions& options) {
+  if (options.copies == 0) return 0;
+  return static_cast<std::uint8_t>(options.copies |
+                                   (options.copies_of_members ? wire::kCopiesOfMembers : 0U));
+}
+
+// The file's ID in the reply to an upload. Errors: invalid_argument; timeout (stored, but refused
+// for too few copies).
+Result<std::string> uploaded_id(wire::View reply, const UploadOptions& options) {
+  if (options.copies == 0) return stored_id(reply);
+  CAIRN_TRY(stored, wire::decode_lenient<wire::StoredCopies>(reply));
+  if (stored.id.empty())
+    return Error{Errc::invalid_argument, "the storage node answered an upload without a file ID"};
+  if (options.on_copies) options.on_copies(stored.have, stored.wanted);
+  if (stored.refused) {
+    Error error(Errc::timeout, stored.id + " is stored on " + std::to_string(stored.have) + " of " +
+                                   std::to_string(stored.wanted) + " nodes only");
+    error.outcome_unknown = true;
+    return error;
+  }
+  return std::move(stored.id);
+}
+} // namespace
+
 Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions options) {
-  CAIRN_CO_RETURN_IF_ERROR(validate_metadata(options.metadata));
+  CAIRN_CO_RETURN_IF_ERROR(validate_upload(options));
   const Deadline deadline = this->deadline(options.timeout);
   std::set<Address> tried;
   std::optional<Error> last;
@@ -376,10 +408,11 @@ Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions option
         wire::encode(prefix));
     request.source = source;
     request.progress = options.progress;
+    request.flags = copies_flags(options);
     if (attempt > 0) CAIRN_CO_RETURN_IF_ERROR(co_await rewind(request));
     Exchange sent = co_await exchange(place->address, request, deadline);
     if (sent.reply) {
-      CAIRN_CO_TRY(id, stored_id(*sent.reply));
+      CAIRN_CO_TRY(id, uploaded_id(*sent.reply, options));
       if (!options.metadata.empty()) {
         CAIRN_CO_TRY(parsed, parse_id(id));
         Status set = co_await set_metadata(parsed, options.metadata, false, deadline);
@@ -409,7 +442,7 @@ Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions option
 Task<Result<std::string>> ClientCore::upload_slave(std::string master_id, std::string prefix,
                                                    std::string extension, Source source,
                                                    UploadOptions options) {
-  CAIRN_CO_RETURN_IF_ERROR(validate_metadata(options.metadata));
+  CAIRN_CO_RETURN_IF_ERROR(validate_upload(options));
   CAIRN_CO_TRY(master, parse_id(master_id));
   const Deadline deadline = this->deadline(options.timeout);
   wire::SlavePrefix head;
@@ -422,9 +455,10 @@ Task<Result<std::string>> ClientCore::upload_slave(std::string master_id, std::s
   Request request(wire::Command::upload_slave_file, std::move(body));
   request.source = std::move(source);
   request.progress = options.progress;
+  request.flags = copies_flags(options);
   CAIRN_CO_TRY(reply,
                co_await file_request(master, true, Repeat::doubles, std::move(request), deadline));
-  CAIRN_CO_TRY(id, stored_id(reply));
+  CAIRN_CO_TRY(id, uploaded_id(reply, options));
   if (!options.metadata.empty()) {
     CAIRN_CO_TRY(parsed, parse_id(id));
     CAIRN_CO_RETURN_IF_ERROR(co_await set_metadata(parsed, options.metadata, false, deadline));

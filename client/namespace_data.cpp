@@ -2,6 +2,7 @@
 #include "client/namespace_data.h"
 
 #include "common/base/file_id.h"
+#include "common/wire/fastdfs.h"
 
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -18,10 +19,6 @@ constexpr std::uint64_t kFetchWhole = 4ULL << 20;
 // Streamed ranges are fetched in blocks, so many at a time.
 constexpr std::uint64_t kBlock = 1ULL << 20;
 constexpr std::size_t kAhead = 4;
-// How long copies are waited for, and between two looks.
-constexpr std::chrono::milliseconds kCopiesTimeout{3000};
-constexpr std::chrono::milliseconds kLook{4};
-constexpr std::chrono::milliseconds kLookMost{100};
 
 } // namespace
 
@@ -39,63 +36,6 @@ struct NsData::Job {
   std::size_t next_group = 0;
   asio::steady_timer done;
 };
-
-Task<unsigned> NsData::wait_for_copies(std::string id, unsigned copies) {
-  CAIRN_ASSERT(copies > 1);
-  const auto parsed = parse_file_id(id);
-  if (!parsed) co_return 1U;
-  const auto end = std::chrono::steady_clock::now() + kCopiesTimeout;
-  asio::steady_timer timer(co_await asio::this_coro::executor);
-  // Whoever took it is the source in its name; the others get it by sync.
-  const auto deadline = core_->deadline(Timeout(kCopiesTimeout));
-  const auto source = parsed->name.fields() ? parsed->name.fields()->source.server_id()
-                                            : std::optional<std::uint32_t>();
-  std::vector<Address> others;
-  {
-    const wire::ViewRequest everything;
-    const ClientCore::Request request(static_cast<std::uint8_t>(wire::NativeCommand::cluster_view),
-                                      wire::encode(everything));
-    const auto reply = co_await core_->ask_tracker(request, deadline);
-    if (!reply) co_return 1U;
-    const auto view = wire::decode_lenient<wire::ClusterView>(*reply);
-    if (!view) co_return 1U;
-    for (const auto& node : view->nodes) {
-      if (node.group == parsed->group && node.state == wire::NodeState::active && node.id != source)
-        others.emplace_back(node.host, node.port);
-    }
-  }
-  const unsigned wanted = std::min(copies, static_cast<unsigned>(others.size()) + 1U);
-  unsigned have = 1;
-  wire::NameRequest name;
-  name.name = parsed->name.canonical();
-  const wire::Bytes probe = wire::encode(name);
-  for (auto pause = kLook; have < wanted && std::chrono::steady_clock::now() < end;
-       pause = std::min(pause * 2, kLookMost)) {
-    for (auto node = others.begin(); node != others.end() && have < wanted;) {
-      const Address at = *node;
-      wire::Bytes body = probe;
-      const auto answer = co_await core_->native_call(
-          at, static_cast<std::uint8_t>(wire::NativeCommand::probe), std::move(body), deadline);
-      // Who does not know the cluster's secret is not told, and need not wait to hear it again.
-      if (answer.code() == Errc::denied) co_return have;
-      bool present = false;
-      if (answer) {
-        const auto found = wire::decode_lenient<wire::ProbeReply>(*answer);
-        present = found && found->presence == wire::Presence::present && !found->damaged;
-      }
-      if (present) {
-        ++have;
-        node = others.erase(node);
-      } else {
-        ++node;
-      }
-    }
-    if (have >= wanted) break;
-    timer.expires_after(pause);
-    co_await timer.async_wait(as_result);
-  }
-  co_return have;
-}
 
 Task<Result<wire::NsExtent>> NsData::store_piece(std::shared_ptr<Job> job, std::uint64_t offset,
                                                  std::uint64_t length) {
@@ -116,14 +56,13 @@ Task<Result<wire::NsExtent>> NsData::store_piece(std::shared_ptr<Job> job, std::
   upload.timeout = job->options.timeout;
   if (!job->options.groups.empty())
     upload.group = job->options.groups[job->next_group++ % job->options.groups.size()];
+  upload.copies = job->options.copies;
+  upload.copies_of_members = true;
+  upload.on_copies = [job](unsigned have, unsigned) {
+    job->stored.copies = job->stored.copies == 0 ? have : std::min(job->stored.copies, have);
+  };
   Source source = Source::reader(length, std::move(reader), std::move(rewind));
   CAIRN_CO_TRY(id, co_await core_->upload(std::move(source), std::move(upload)));
-  if (job->options.copies > 1) {
-    const unsigned have = co_await wait_for_copies(id, job->options.copies);
-    job->stored.copies = job->stored.copies == 0 ? have : std::min(job->stored.copies, have);
-  } else {
-    job->stored.copies = 1;
-  }
   wire::NsExtent extent;
   extent.offset = offset;
   extent.length = length;
@@ -191,16 +130,13 @@ Task<void> NsData::discard(std::vector<wire::NsExtent> extents) {
   for (const std::string& id : ids) {
     auto parsed = parse_id(id);
     if (!parsed) continue;
-    const auto file = parse_file_id(id);
-    wire::Bytes body(16);
-    std::copy_n(wire::as_view(file->group).begin(), file->group.size(), body.begin());
-    const std::string_view name = file->name.text();
-    const wire::View rest = wire::as_view(name);
-    body.insert(body.end(), rest.begin(), rest.end());
-    ClientCore::Request request(wire::Command::delete_file, std::move(body));
+    wire::GroupFile file;
+    file.group = parsed->group;
+    file.name = parsed->name;
+    const ClientCore::Request request(wire::Command::delete_file, wire::encode(file));
     const auto deadline = core_->deadline(Timeout(std::chrono::seconds(5)));
     static_cast<void>(co_await core_->file_request(*std::move(parsed), true, Repeat::harmless,
-                                                   std::move(request), deadline));
+                                                   request, deadline));
   }
 }
 

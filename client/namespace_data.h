@@ -60,7 +60,6 @@ private:
   Task<Result<wire::NsExtent>> store_piece(std::shared_ptr<Job> job, std::uint64_t offset,
                                            std::uint64_t length);
   Task<void> work(std::shared_ptr<Job> job);
-  Task<unsigned> wait_for_copies(std::string id, unsigned copies);
   Task<Status> fetch(wire::NsExtent extent, std::span<std::byte> out, Timeout timeout);
 
   std::shared_ptr<ClientCore> core_;

@@ -33,8 +33,7 @@ NsSession::NsSession(asio::io_context& io, ClientOptions client, Options options
       client_(std::move(client)),
       identity_(read_identity(client_)),
       options_(std::move(options)),
-      wake_(executor_),
-      changed_(executor_) {}
+      wake_(executor_) {}
 
 NsSession::~NsSession() = default;
 
@@ -56,8 +55,7 @@ Task<Status> NsSession::open(Timeout timeout) {
   while (!ready_) {
     if (refused_) co_return last_failure_;
     if (deadline.passed()) co_return out_of_time(last_failure_);
-    changed_.expires_after(std::min(deadline.step(), std::chrono::milliseconds(1000)));
-    co_await changed_.async_wait(as_result);
+    co_await wait_change(Clock::now() + deadline.step());
   }
   co_return Status();
 }
@@ -70,7 +68,18 @@ Task<void> NsSession::close() {
   closing_ = true;
   disconnect();
   lose_changes();
-  changed_.cancel();
+  tell_waiters();
+}
+
+Task<void> NsSession::wait_change(Clock::time_point until) {
+  asio::steady_timer timer(executor_, until);
+  waiters_.insert(&timer);
+  co_await timer.async_wait(as_result);
+  waiters_.erase(&timer);
+}
+
+void NsSession::tell_waiters() {
+  for (asio::steady_timer* timer : waiters_) timer->cancel();
 }
 
 void NsSession::disconnect() {
@@ -98,14 +107,15 @@ Task<void> NsSession::run() {
         wire::NsAttachReply nobody;
         if (on_attached_) on_attached_(nobody, true);
       }
-      changed_.cancel();
+      tell_waiters();
       timer.expires_after(pause);
       co_await timer.async_wait(as_result);
       pause = std::min(pause * 2, kRetryMost);
       continue;
     }
     pause = kRetryFirst;
-    const Status ended = co_await receive(*connection_);
+    const std::shared_ptr<FrameClient> connection = connection_;
+    const Status ended = co_await receive(*connection);
     last_failure_ = ended.error();
     disconnect();
   }
@@ -197,7 +207,7 @@ Task<Status> NsSession::attach(Endpoint tracker) {
       executor_,
       [](std::shared_ptr<NsSession> session) -> Task<void> { co_await session->write(); }(self),
       "namespace requests");
-  changed_.cancel();
+  tell_waiters();
   co_return Status();
 }
 
@@ -224,7 +234,7 @@ void NsSession::send(const Pending& pending) {
 
 Task<void> NsSession::write() {
   const std::uint64_t mine = generation_;
-  FrameClient* client = connection_.get();
+  const std::shared_ptr<FrameClient> client = connection_; // a new one may take its place
   while (ready_ && generation_ == mine) {
     if (outbox_.empty()) {
       wake_.expires_at(Clock::time_point::max());
@@ -319,7 +329,7 @@ void NsSession::finish(std::uint64_t request, Result<Answer> answer) {
   pending_.erase(found);
   if (pending->head.sequence != 0) {
     unanswered_.erase(pending->head.sequence);
-    changed_.cancel();
+    tell_waiters();
   }
   pending->answer = std::move(answer);
   pending->finished = true;
@@ -339,8 +349,7 @@ Task<Result<NsSession::Answer>> NsSession::call(NsOp op, NsIdentity who, wire::B
          (attached_.session == 0 || (change && !unanswered_.empty() &&
                                      next_sequence_ >= *unanswered_.begin() + wire::kNsWindow))) {
     if (Clock::now() >= end) co_return out_of_time(last_failure_);
-    changed_.expires_at(std::min(end, Clock::now() + std::chrono::seconds(1)));
-    co_await changed_.async_wait(as_result);
+    co_await wait_change(end);
   }
   if (closing_) co_return Error{Errc::closed, "the session was closed"};
   auto pending = std::make_shared<Pending>(executor_);

@@ -116,6 +116,10 @@ private:
   void finish(std::uint64_t request, Result<Answer> answer);
   void lose_changes();
   void disconnect();
+  // Waits until the session is attached, a sequence number is free again, it was closed, or
+  // `until`.
+  Task<void> wait_change(std::chrono::steady_clock::time_point until);
+  void tell_waiters();
 
   asio::any_io_executor executor_;
   ClientOptions client_;
@@ -124,7 +128,7 @@ private:
   OnEvents on_events_;
   OnAttached on_attached_;
 
-  std::unique_ptr<FrameClient> connection_;
+  std::shared_ptr<FrameClient> connection_;
   std::uint64_t generation_ = 0; // of connections
   wire::NsAttachReply attached_;
   bool ready_ = false;
@@ -143,8 +147,9 @@ private:
   std::map<std::uint64_t, std::shared_ptr<Pending>> pending_; // by request
   std::set<std::uint64_t> unanswered_;                        // sequence numbers
   std::vector<wire::Bytes> outbox_;
-  asio::steady_timer wake_;    // something to write, or the connection has changed
-  asio::steady_timer changed_; // attached, or a sequence number is free again
+  asio::steady_timer wake_; // something to write, or the connection has changed
+  // Each has its own timer: one that several arm would wake the others each time.
+  std::set<asio::steady_timer*> waiters_;
 };
 
 } // namespace cairn

@@ -12,7 +12,7 @@ namespace cairn::fuse {
 namespace {
 
 // For mount(8), fstab and systemd, or without meaning here: nothing is to be done.
-constexpr std::array<std::string_view, 33> kIgnored{"rw",
+constexpr std::array<std::string_view, 30> kIgnored{"rw",
                                                     "defaults",
                                                     "auto",
                                                     "noauto",
@@ -38,16 +38,13 @@ constexpr std::array<std::string_view, 33> kIgnored{"rw",
                                                     "silent",
                                                     "loud",
                                                     "nodiratime",
-                                                    "suid",
-                                                    "dev",
-                                                    "exec",
                                                     "async",
                                                     "default_permissions",
                                                     "nosymfollow",
                                                     "symfollow"};
 // What the kernel is to do.
-constexpr std::array<std::string_view, 6> kPassed{"nosuid", "nodev",   "noexec",
-                                                  "sync",   "dirsync", "noatime"};
+constexpr std::array<std::string_view, 9> kPassed{"nosuid", "suid", "nodev",   "dev",    "noexec",
+                                                  "exec",   "sync", "dirsync", "noatime"};
 
 constexpr std::string_view kHelp =
     R"(usage: cairn-mount [-f] [-o OPTIONS] TRACKER[,TRACKER...][:/EXPORT[/PATH]] DIRECTORY

@@ -94,6 +94,7 @@ private:
     std::uint32_t crc32 = 0;
     bool racy = false;
     std::shared_ptr<SourceFile> file;
+    CopyCount copies; // once it is stored
 
     Read() {}
   };
@@ -128,7 +129,7 @@ private:
   Task<Result<std::vector<wire::NsExtent>>> store(Attempt& at, Read& read);
   Task<Result<std::vector<wire::NsExtent>>> store_long(Read& read, std::string extension);
   Task<Result<bool>> same_content(wire::NsNodeReply node, Read& read);
-  Task<Status> note_copies(Attempt& at, const std::vector<wire::NsExtent>& extents);
+  void note_copies(Attempt& at, const std::vector<wire::NsExtent>& extents, CopyCount count);
   // Puts a new thing under a name that something else has.
   Task<Status> replace(std::uint64_t parent, std::string temporary, std::string name);
   void finished(Attempt& at, const Entry& seen, std::uint64_t inode, const wire::Bytes& sha256,

@@ -198,15 +198,18 @@ Task<Result<std::vector<wire::NsExtent>>> Copier::store_long(Read& read, std::st
       };
       const std::uint64_t length = piece->end - piece->begin;
       Source source = Source::reader(length, std::move(reader), std::move(rewind));
-      auto id = co_await destination_.upload(std::move(source), extension);
-      if (!id) {
-        failure = std::move(id).error();
+      auto stored = co_await destination_.upload(std::move(source), extension);
+      if (!stored) {
+        failure = std::move(stored).error();
         break;
       }
+      read.copies.have =
+          out.empty() ? stored->copies.have : std::min(read.copies.have, stored->copies.have);
+      read.copies.wanted = std::max(read.copies.wanted, stored->copies.wanted);
       wire::NsExtent extent;
       extent.offset = piece->begin;
       extent.length = length;
-      extent.id = *std::move(id);
+      extent.id = std::move(stored->id);
       const auto parsed = parse_file_id(extent.id);
       out.push_back(std::move(extent));
       if (!parsed || !parsed->name.fields() || parsed->name.fields()->crc32 != piece->crc)
@@ -230,23 +233,14 @@ Task<Result<std::vector<wire::NsExtent>>> Copier::store_long(Read& read, std::st
   co_return out;
 }
 
-Task<Status> Copier::note_copies(Attempt& at, const std::vector<wire::NsExtent>& extents) {
-  std::vector<std::string> ids;
+void Copier::note_copies(Attempt& at, const std::vector<wire::NsExtent>& extents, CopyCount count) {
+  if (count.have >= count.wanted) return at.batch.erase(Table::short_copies, at.path);
+  ++tally_.short_copies;
   ShortRow row;
-  for (const wire::NsExtent& extent : extents) {
-    ids.push_back(extent.id);
-    row.ids += extent.id + "\n";
-  }
-  const CopyCount count = co_await destination_.wait_for_copies(std::move(ids));
+  for (const wire::NsExtent& extent : extents) row.ids += extent.id + "\n";
   row.have = count.have;
   row.wanted = count.wanted;
-  if (count.have < count.wanted) {
-    ++tally_.short_copies;
-    at.batch.put_short(at.path, row);
-  } else {
-    at.batch.erase(Table::short_copies, at.path);
-  }
-  co_return Status();
+  at.batch.put_short(at.path, row);
 }
 
 // --- one regular file ----------------------------------------------------------------------------
@@ -312,7 +306,10 @@ Task<Result<bool>> Copier::settle_without_sending(Attempt& at, Read& read,
     ++tally_.attributes;
   }
   CAIRN_CO_TRY(extents, co_await destination_.extents(*there));
-  CAIRN_CO_RETURN_IF_ERROR(co_await note_copies(at, extents));
+  std::vector<std::string> ids;
+  for (const wire::NsExtent& extent : extents) ids.push_back(extent.id);
+  const CopyCount count = co_await destination_.wait_for_copies(std::move(ids));
+  note_copies(at, extents, count);
   finished(at, read.entry, inode, read.sha256, flags);
   touch(at.batch, parent_of(at.path));
   co_return true;
@@ -351,7 +348,7 @@ Task<Status> Copier::copy_regular(Attempt& at) {
     co_return Error{Errc::io_error, stored.error().text()};
   if (!stored) co_return std::move(stored).error();
   std::vector<wire::NsExtent> extents = *std::move(stored);
-  CAIRN_CO_RETURN_IF_ERROR(co_await note_copies(at, extents));
+  note_copies(at, extents, read->copies);
 
   // A name that was one of several, or is no file, gets a new inode; else the file keeps its own,
   // and with it its other names.

@@ -2,7 +2,7 @@
 #include "migrate/copies.h"
 
 #include "common/base/file_id.h"
-#include "common/wire/copies.h"
+#include "common/wire/have_files.h"
 
 #include <algorithm>
 

@@ -2,6 +2,7 @@
 #include "migrate/destination.h"
 
 #include "common/base/file_id.h"
+#include "common/wire/copies.h"
 #include "common/wire/fastdfs.h"
 
 #include <algorithm>
@@ -235,10 +236,10 @@ Task<Result<StorePlace>> Destination::place(Deadline deadline) {
   co_return places_[next_place_++ % places_.size()];
 }
 
-Task<Result<std::string>> Destination::upload(wire::View bytes, std::uint32_t crc32,
-                                              std::string extension) {
+Task<Result<Destination::Stored>> Destination::upload(wire::View bytes, std::uint32_t crc32,
+                                                      std::string extension) {
   const Deadline deadline = core_->deadline(timeout_);
-  std::string id;
+  Stored out;
   auto chosen = co_await place(deadline);
   if (chosen) {
     wire::UploadPrefix prefix;
@@ -248,34 +249,43 @@ Task<Result<std::string>> Destination::upload(wire::View bytes, std::uint32_t cr
     // Small enough to leave in one write.
     wire::Bytes body = wire::encode(prefix);
     body.insert(body.end(), bytes.begin(), bytes.end());
-    const ClientCore::Request request(wire::Command::upload_file, std::move(body));
+    ClientCore::Request request(wire::Command::upload_file, std::move(body));
+    request.flags =
+        static_cast<std::uint8_t>(std::clamp(copies(), 1U, 31U)) | wire::kCopiesOfMembers;
     ClientCore::Exchange sent = co_await core_->exchange(chosen->address, request, deadline);
-    if (sent.reply) {
-      CAIRN_CO_TRY(stored, stored_id(*sent.reply));
-      id = std::move(stored);
+    const auto stored = sent.reply ? wire::decode_lenient<wire::StoredCopies>(*sent.reply)
+                                   : Result<wire::StoredCopies>(Errc::unavailable);
+    if (stored && !stored->refused) {
+      out.id = stored->id;
+      out.copies = CopyCount(stored->have, stored->wanted);
     } else {
       places_.clear();
     }
   }
-  if (id.empty()) {
-    UploadOptions options;
-    options.extension = std::move(extension);
-    options.timeout = timeout_;
-    CAIRN_CO_TRY(stored, co_await core_->upload(Source::memory(bytes), std::move(options)));
-    id = std::move(stored);
+  if (out.id.empty()) {
+    CAIRN_CO_TRY(stored, co_await upload(Source::memory(bytes), std::move(extension)));
+    out = std::move(stored);
   }
-  const auto parsed = parse_file_id(id);
+  const auto parsed = parse_file_id(out.id);
   if (!parsed || !parsed->name.fields() || parsed->name.fields()->crc32 != crc32 ||
       parsed->name.fields()->size() != bytes.size())
     co_return Error{Errc::corrupt,
-                    "the storage node has stored other bytes than it was sent, as " + id};
-  co_return id;
+                    "the storage node has stored other bytes than it was sent, as " + out.id};
+  co_return out;
 }
 
-Task<Result<std::string>> Destination::upload(Source source, std::string extension) {
+Task<Result<Destination::Stored>> Destination::upload(Source source, std::string extension) {
+  const auto count = std::make_shared<CopyCount>();
   UploadOptions options;
   options.extension = std::move(extension);
-  co_return co_await core_->upload(std::move(source), std::move(options));
+  options.copies = std::clamp(copies(), 1U, 31U);
+  options.copies_of_members = true;
+  options.on_copies = [count](unsigned have, unsigned wanted) { *count = CopyCount(have, wanted); };
+  CAIRN_CO_TRY(id, co_await core_->upload(std::move(source), std::move(options)));
+  Stored out;
+  out.id = std::move(id);
+  out.copies = *count;
+  co_return out;
 }
 
 Task<CopyCount> Destination::wait_for_copies(std::vector<std::string> ids) {

@@ -59,11 +59,20 @@ public:
   // Mode, owner and times.
   Task<Result<wire::NsNodeReply>> set_attributes(std::uint64_t inode, Entry seen);
 
-  // Stores bytes that the caller keeps. Answers the file's ID; its checksum has been compared.
-  // Errors: those of an upload; corrupt (the node has stored other bytes).
-  Task<Result<std::string>> upload(wire::View bytes, std::uint32_t crc32, std::string extension);
+  // A stored file that nothing names yet.
+  struct Stored {
+    std::string id;
+    CopyCount copies; // when it was answered
+
+    Stored() {}
+  };
+  // Stores bytes that the caller keeps, on as many nodes as the export demands. The checksum in the
+  // answer has been compared. Errors: those of an upload; corrupt (the node has stored other
+  // bytes).
+  Task<Result<Stored>> upload(wire::View bytes, std::uint32_t crc32, std::string extension);
   // Stores `source`, however long.
-  Task<Result<std::string>> upload(Source source, std::string extension);
+  Task<Result<Stored>> upload(Source source, std::string extension);
+  // Asks all nodes for files that may have been stored long ago.
   Task<CopyCount> wait_for_copies(std::vector<std::string> ids);
   Task<void> discard(std::vector<wire::NsExtent> extents);
   // Streams content to `sink`.

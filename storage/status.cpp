@@ -193,6 +193,7 @@ std::string NodeStatus::json() const {
                          {"started", scrub.started},
                          {"finished", scrub.finished},
                          {"last_finished", scrub.last_pass}}}};
+  root["copies_short"] = context_.counters.copies_short.load();
   root["damaged_reads"] = context_.counters.damaged_reads.load();
   // Paths and errors may hold bytes that are no UTF-8; JSON must not fail for them.
   return root.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -241,6 +242,9 @@ void NodeStatus::metrics(MetricsText& out) const {
   out.sample(context_.counters.hello_refused.load());
   out.family("cairn_remote_reads_total", "counter", "Reads answered from another node's disk.");
   out.sample(context_.counters.remote_reads.load());
+  out.family("cairn_copies_short_total", "counter",
+             "Changes that were stored with fewer copies than asked for.");
+  out.sample(context_.counters.copies_short.load());
   out.family("cairn_damaged_reads_total", "counter", "Local copies found damaged by a read.");
   out.sample(context_.counters.damaged_reads.load());
 

@@ -73,7 +73,9 @@ void add_files(Builder& builder) {
   sub->add_option("--meta", upload->metadata, "K=V metadata, may be repeated")
       ->type_name("K=V")
       ->allow_extra_args(false);
-  sub->add_option("--copies", upload->copies, "nodes that must have the file first");
+  sub->add_option("--copies", upload->copies,
+                  "nodes that must have the file first; 7 if there were fewer in time")
+      ->check(CLI::Range(1, 31));
 
   std::shared_ptr<DownloadArgs> download;
   sub = builder.verb("download", "Fetch a file", &run_download, download);

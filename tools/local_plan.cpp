@@ -168,7 +168,7 @@ std::string LocalPlan::conf_text(const LocalNode& node) const {
     if (other.is_tracker) text.set("tracker_server", other.addr + ":" + std::to_string(other.port));
   }
   text.set("heart_beat_interval", "1");
-  text.comment("copies = " + std::to_string(shape_.copies));
+  text.set("copies", std::to_string(shape_.copies));
   return std::move(text).finish();
 }
 

@@ -25,10 +25,6 @@ std::string extension_of(const std::string& file) {
 } // namespace
 
 int run_upload(Context& context, const UploadArgs& args) {
-  if (args.copies != 1)
-    return context.usage("--copies " + std::to_string(args.copies) + " is not possible",
-                         "this version stores one copy and lets the group's other nodes follow; "
-                         "leave --copies out");
   Metadata metadata;
   for (const std::string& text : args.metadata) {
     auto pair = split_pair(text);
@@ -39,6 +35,7 @@ int run_upload(Context& context, const UploadArgs& args) {
   if (!client) return context.fail("upload", client.error());
 
   std::size_t good = 0;
+  bool few_copies = false;
   int first_failure = kGood;
   nlohmann::json results = nlohmann::json::array();
   for (const std::string& file : args.files) {
@@ -47,6 +44,13 @@ int run_upload(Context& context, const UploadArgs& args) {
     options.extension = args.extension ? *args.extension : extension_of(file);
     options.appender = args.appender;
     options.metadata = metadata;
+    options.copies = args.copies;
+    unsigned have = 0;
+    unsigned wanted = 0;
+    options.on_copies = [&have, &wanted](unsigned made, unsigned asked) {
+      have = made;
+      wanted = asked;
+    };
     ProgressBar bar(file, !context.quiet() && !context.json());
     options.progress = bar.callback();
 
@@ -64,13 +68,23 @@ int run_upload(Context& context, const UploadArgs& args) {
       continue;
     }
     ++good;
-    if (context.json())
-      results.push_back({{"file", file}, {"id", *stored}, {"size", size}});
-    else
+    if (have < wanted) {
+      few_copies = true;
+      context.note(file + ": " + std::to_string(have) + " of " + std::to_string(wanted) +
+                   " copies so far; the other nodes get it when they are there");
+    }
+    if (!context.json()) {
       context.answer(*stored);
+      continue;
+    }
+    results.push_back({{"file", file}, {"id", *stored}, {"size", size}});
+    if (wanted != 0) {
+      results.back()["copies"] = have;
+      results.back()["copies_wanted"] = wanted;
+    }
   }
   if (context.json()) context.answer_json(results);
-  if (first_failure == kGood) return kGood;
+  if (first_failure == kGood) return few_copies ? kDegraded : kGood;
   return good > 0 ? kPartial : first_failure;
 }
 

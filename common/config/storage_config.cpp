@@ -70,6 +70,15 @@ void add_store_paths(OptionList<C>& list) {
               {{"durable", Durability::durable}, {"relaxed", Durability::relaxed}},
               "durable: an upload is answered when it is on stable storage. relaxed: when it is "
               "written; what the kernel had not yet flushed is lost with the power.");
+  list.integer("copies", &C::copies, 1, 31, "nodes",
+               "So many nodes of the group have a change before it is answered.");
+  list.duration("copies_timeout", &C::copies_timeout, seconds(1), seconds(60),
+                "Copies are waited for so long.");
+  list.choice("copies_short", &C::copies_short,
+              {{"accept", CopiesShort::accept}, {"refuse", CopiesShort::refuse}},
+              "What becomes of a change that too few nodes have: accept answers success, counts it "
+              "and warns; refuse takes no change while too few nodes are there, and answers a "
+              "time-out (status 110, HTTP 504) to one that is stored but has too few copies.");
   list.bytes(
       "journal_size", &C::journal_size, 0, 4LL << 30,
       "Each of the two files under base_path that take small uploads durably with one flush; "

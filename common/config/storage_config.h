@@ -18,6 +18,12 @@ enum class Durability : std::uint8_t {
   relaxed, // they are written; the kernel decides when they reach the disk
 };
 
+// What becomes of an upload that has too few copies in time.
+enum class CopiesShort : std::uint8_t {
+  accept, // it is answered with success, counted and told
+  refuse, // it is refused before its content, or answered with a time-out
+};
+
 enum class DistributePath : std::uint8_t { rotate = 0, hash = 1 };
 
 // One `store_path#`.
@@ -74,6 +80,9 @@ struct StorageConfig : ServerConfig {
   std::uint32_t upload_priority = 10;
   ReservedSpace reserved_storage_space; // what the node keeps free whatever the tracker says
   Durability durability = Durability::durable;
+  std::uint32_t copies = 1; // nodes that must have a change before it is acknowledged
+  std::chrono::seconds copies_timeout{3};
+  CopiesShort copies_short = CopiesShort::accept;
   std::uint64_t journal_size = 256 << 20; // bytes of each of the two files
   std::uint32_t disk_threads = 4;         // per store path, for reads; as many for changes
   std::uint32_t max_uploads = 8192;       // under way at once

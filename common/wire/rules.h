@@ -7,11 +7,11 @@
 namespace cairn::wire {
 
 // To a tracker; one that does not hold the metadata asks the one that does.
-inline constexpr auto kRulesGet = static_cast<NativeCommand>(200);  // RulesGet -> RulesReply
-inline constexpr auto kRulesPut = static_cast<NativeCommand>(201);  // RulesPut -> RulesPutReply
-inline constexpr auto kAliasGet = static_cast<NativeCommand>(202);  // AliasGet -> AliasRows
-inline constexpr auto kAliasPut = static_cast<NativeCommand>(203);  // AliasPut -> AliasPutReply
-inline constexpr auto kAliasList = static_cast<NativeCommand>(204); // AliasList -> AliasRows
+inline constexpr auto kRulesGet = static_cast<NativeCommand>(210);  // RulesGet -> RulesReply
+inline constexpr auto kRulesPut = static_cast<NativeCommand>(211);  // RulesPut -> RulesPutReply
+inline constexpr auto kAliasGet = static_cast<NativeCommand>(212);  // AliasGet -> AliasRows
+inline constexpr auto kAliasPut = static_cast<NativeCommand>(213);  // AliasPut -> AliasPutReply
+inline constexpr auto kAliasList = static_cast<NativeCommand>(214); // AliasList -> AliasRows
 
 // Bounds of one message; trackers and tools keep to them.
 inline constexpr std::size_t kRulesBytesMax = 1'000'000; // of all files of a rule set together

@@ -1,8 +1,12 @@
 // What several command families share.
+#include "common/wire/copies.h"
 #include "common/wire/fastdfs.h"
 #include "storage/handlers/context.h"
+#include "storage/sync/sync_service.h"
 
 #include <spdlog/spdlog.h>
+
+#include <algorithm>
 
 namespace cairn::storage {
 
@@ -13,6 +17,8 @@ constexpr std::uint64_t kMemoryMax = 1024 * 1024;
 // Piece of a streamed body; the small one while memory is short.
 constexpr std::size_t kPiece = 256 * 1024;
 constexpr std::size_t kPieceSmall = 16 * 1024;
+// One of so many changes with too few copies is told in the log.
+constexpr std::uint64_t kShortLogged = 1000;
 } // namespace
 
 const HandlerTable<Context>& handler_table() {
@@ -44,6 +50,7 @@ Result<RemoteName> parse_name(const Context& context, std::string_view text) {
 Status takes_changes(const Context& context) {
   if (context.stopping) return Error{Errc::unavailable, "stopping"};
   if (context.store.node_id() == 0) return Error{Errc::unavailable, "not yet a member"};
+  if (auto copies = copies_wanted(context, 0); !copies) return std::move(copies).error();
   return Status();
 }
 
@@ -82,10 +89,59 @@ Result<OperationTicket> begin_under(OperationLimit& limit) {
   return ticket;
 }
 
-Task<Result<Change>> committed(Context& context, Result<Change> change) {
-  if (change && change->seq != 0)
-    CAIRN_CO_RETURN_IF_ERROR(co_await context.binlog.commit(change->seq));
+Result<Copies> copies_wanted(const Context& context, std::uint8_t flags) {
+  Copies copies;
+  copies.wanted = flags & wire::kCopiesMask;
+  if (copies.wanted == 0) copies.wanted = context.config.copies;
+  if (copies.wanted <= 1) return copies;
+  if ((flags & wire::kCopiesOfMembers) != 0) {
+    const auto members = static_cast<unsigned>(context.peers.get()->members().size()) + 1;
+    copies.wanted = std::min(copies.wanted, members);
+  }
+  const unsigned reachable = context.sync.copies().reachable();
+  if (context.config.copies_short == config::CopiesShort::refuse && reachable < copies.wanted)
+    return Error{Errc::unavailable, std::to_string(reachable) + " of " +
+                                        std::to_string(copies.wanted) +
+                                        " nodes for copies are there"};
+  return copies;
+}
+
+Task<Result<Change>> committed(Context& context, Result<Change> change, Copies& copies) {
+  if (!change || change->seq == 0) co_return change;
+  CAIRN_CO_RETURN_IF_ERROR(co_await context.binlog.commit(change->seq));
+  if (copies.wanted <= 1) co_return change;
+  copies.have = co_await context.sync.copies().wait(change->seq, copies.wanted,
+                                                    context.config.copies_timeout);
+  if (copies.is_short() && context.counters.copies_short.fetch_add(1) % kShortLogged == 0)
+    spdlog::warn("too few copies file={} have={} wanted={}", change->name, copies.have,
+                 copies.wanted);
   co_return change;
+}
+
+Task<Result<Change>> committed(Context& context, Result<Change> change) {
+  Copies copies;
+  copies.wanted = context.config.copies;
+  auto done = co_await committed(context, std::move(change), copies);
+  if (done && copies.is_short() && context.config.copies_short == config::CopiesShort::refuse)
+    co_return Error{Errc::timeout, done->name + " has too few copies yet"};
+  co_return done;
+}
+
+Result<Reply> upload_reply(const Context& context, const std::string& name, std::uint8_t flags,
+                           const Copies& copies) {
+  const bool refused =
+      copies.is_short() && context.config.copies_short == config::CopiesShort::refuse;
+  if ((flags & wire::kCopiesMask) == 0) {
+    // A FastDFS client could not read an ID beside a failure.
+    if (refused) return Error{Errc::timeout, name + " has too few copies yet"};
+    return Reply(stored_file_reply(context, name));
+  }
+  wire::StoredCopies stored;
+  stored.have = static_cast<std::uint8_t>(std::min(copies.have, 255U));
+  stored.wanted = static_cast<std::uint8_t>(copies.wanted);
+  stored.refused = refused;
+  stored.id = context.config.group_name + "/" + name;
+  return Reply(wire::encode(stored));
 }
 
 wire::Bytes stored_file_reply(const Context& context, const std::string& name) {

@@ -34,6 +34,7 @@ struct Counters {
       create_link;
   std::atomic<std::uint64_t> remote_reads{0};       // answered from another node's disk
   std::atomic<std::uint64_t> hello_refused{0};      // native connections without the right proof
+  std::atomic<std::uint64_t> copies_short{0};       // changes acknowledged with too few copies
   std::atomic<std::uint64_t> damaged_reads{0};      // a local copy did not hold what its name says
   std::atomic<std::uint64_t> last_source_update{0}; // unix seconds
 };
@@ -136,10 +137,27 @@ void audit_delete(Context& context, std::string who, std::string from, std::stri
                   const Result<Change>& outcome);
 // Begins an operation under a limit. Errors: busy.
 Result<OperationTicket> begin_under(OperationLimit& limit);
-// Waits until a change is durable; answers the change.
+// How many nodes must have a change before it is acknowledged, and how many have it.
+struct Copies {
+  unsigned wanted = 1;
+  unsigned have = 1;
+  bool is_short() const { return have < wanted; }
+};
+// What the status byte of an upload (common/wire/copies.h; 0: nothing) and the configuration ask
+// for. Errors: unavailable (too few nodes are there, and `copies_short` is refuse).
+Result<Copies> copies_wanted(const Context& context, std::uint8_t flags);
+// Waits until a change is durable, and until `copies.wanted` nodes have it or copies_timeout is
+// over; answers the change.
+Task<Result<Change>> committed(Context& context, Result<Change> change, Copies& copies);
+// The same with the copies that the group is configured for. Errors besides: timeout (it is stored,
+// but has too few copies, and `copies_short` is refuse).
 Task<Result<Change>> committed(Context& context, Result<Change> change);
 // "group + remote name", the reply of everything that makes a file.
 wire::Bytes stored_file_reply(const Context& context, const std::string& name);
+// The reply to an upload: that, or StoredCopies when `flags` asked for copies. Errors: timeout, as
+// committed().
+Result<Reply> upload_reply(const Context& context, const std::string& name, std::uint8_t flags,
+                           const Copies& copies);
 
 // Request content of known size, taken from the connection: in memory while the budget lasts, else
 // in a staged file.

@@ -5,6 +5,7 @@
 #include "storage/http/file_reply.h"
 
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <array>
@@ -52,8 +53,8 @@ Nodes& nodes() {
   return known;
 }
 
-HttpReply failure_of(Errc code) {
-  switch (static_cast<int>(code)) {
+HttpReply failure_of(const Error& error) {
+  switch (static_cast<int>(error.code)) {
     case ENOENT:
     case ENOTDIR:
     case ENAMETOOLONG:
@@ -66,6 +67,7 @@ HttpReply failure_of(Errc code) {
     case EINVAL:
       return plain_reply(400, "invalid path");
     default: {
+      spdlog::warn("a path cannot be resolved: {}", error.text());
       HttpReply reply = plain_reply(503, "the file cannot be read now");
       reply.headers.emplace_back("Retry-After", "1");
       return reply;
@@ -142,7 +144,7 @@ Task<Result<wire::NsResolveReply>> ExportResolver::resolve(std::string path) {
 Task<HttpReply> ExportResolver::answer(ResolvedUrl url) {
   if (!url.is_read()) co_return method_not_allowed(kPathMethods);
   const auto found = co_await resolve(url.path());
-  if (!found) co_return failure_of(found.code());
+  if (!found) co_return failure_of(found.error());
   const wire::NsAttributes& attributes = found->node.attributes;
   if (attributes.type == wire::NsType::directory) {
     if (!found->listing) co_return plain_reply(403, "directories are not listed");
@@ -150,7 +152,7 @@ Task<HttpReply> ExportResolver::answer(ResolvedUrl url) {
   }
   if (attributes.type != wire::NsType::regular) co_return plain_reply(403, "not a file");
   const auto file = co_await open(found->node);
-  if (!file) co_return failure_of(file.code());
+  if (!file) co_return failure_of(file.error());
   FileReplyContext context;
   const std::string& path = url.path();
   context.content_type = types_.type_of(path.substr(path.rfind('/') + 1));
@@ -336,9 +338,9 @@ Task<HttpReply> ExportResolver::list(wire::NsNodeReply directory) {
   for (bool end = false; !end && entries.size() < kEntriesMax;) {
     wire::Bytes encoded = wire::encode(request);
     const auto answer = co_await ask(NsOp::readdir, std::move(encoded));
-    if (!answer) co_return failure_of(answer.code());
+    if (!answer) co_return failure_of(answer.error());
     const auto page = wire::decode_lenient<wire::NsReaddirReply>(*answer);
-    if (!page) co_return failure_of(page.code());
+    if (!page) co_return failure_of(page.error());
     for (const wire::NsEntry& entry : page->entries) {
       const char* type = entry.type == wire::NsType::directory ? "directory"
                          : entry.type == wire::NsType::regular ? "file"

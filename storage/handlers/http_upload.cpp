@@ -3,6 +3,7 @@
 
 #include "common/base/text.h"
 #include "common/net/http_body.h"
+#include "common/wire/copies.h"
 #include "storage/http/digests.h"
 #include "storage/http/multipart.h"
 #include "storage/http/url.h"
@@ -11,6 +12,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <charconv>
 #include <ctime>
 #include <utility>
 
@@ -24,6 +26,7 @@ constexpr std::size_t kPiece = 256 * 1024;
 constexpr std::size_t kSmallPiece = 16 * 1024;
 constexpr std::string_view kMetaHeader = "x-cairn-meta-";
 constexpr std::size_t kMetadataMax = 32 * 1024;
+constexpr const char* kCopiesHeader = "X-Cairn-Copies";
 constexpr std::string_view kAllowed = "GET, HEAD, POST, PUT, DELETE";
 
 HttpReply json_reply(int status, const nlohmann::json& document) {
@@ -88,6 +91,20 @@ Result<std::string> metadata_of(const HttpRequest& request) {
   return text;
 }
 
+// The copies that "X-Cairn-Copies: N" asks for, or the group. Errors: invalid_argument; as
+// copies_wanted().
+Result<Copies> copies_of(Context& context, const HttpRequest& request) {
+  const std::string_view text = request.header(kCopiesHeader);
+  std::uint8_t wanted = 0;
+  if (!text.empty()) {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), wanted);
+    if (error != std::errc() || end != text.data() + text.size() || wanted == 0 ||
+        wanted > wire::kCopiesMask)
+      return Error{Errc::invalid_argument, "X-Cairn-Copies is a number from 1 to 31"};
+  }
+  return copies_wanted(context, wanted);
+}
+
 // Content on its way to the store: in memory while it is small, else in a staged file.
 class Incoming {
 public:
@@ -128,7 +145,7 @@ public:
     co_return co_await pool.run(std::move(write));
   }
   // Gives it a name and makes it durable, with metadata if there is any.
-  Task<Result<Change>> finish(std::string extension, std::string metadata) {
+  Task<Result<Change>> finish(std::string extension, std::string metadata, Copies& copies) {
     NewFile file;
     file.extension = std::move(extension);
     auto create = [this, &file, &metadata]() -> Result<Change> {
@@ -141,7 +158,7 @@ public:
       return made;
     };
     auto made = co_await context_.store.pool(place_->store_path).run(std::move(create));
-    co_return co_await committed(context_, std::move(made));
+    co_return co_await committed(context_, std::move(made), copies);
   }
   std::uint64_t size() const { return size_; }
 
@@ -285,6 +302,8 @@ Task<HttpReply> HttpChanges::upload(const HttpRequest& request, const Grant& gra
   if (is_form && body == nullptr) co_return error_reply(400, "the form is empty");
   auto metadata = metadata_of(request);
   if (!metadata) co_return failed(metadata.error());
+  auto copies = copies_of(context_, request);
+  if (!copies) co_return failed(copies.error());
   auto digests = ContentDigests::of(request);
   if (!digests) co_return failed(digests.error());
   if (is_form && !digests->empty()) digests = ContentDigests(); // they are those of the form
@@ -309,7 +328,7 @@ Task<HttpReply> HttpChanges::upload(const HttpRequest& request, const Grant& gra
   if (!taken) co_return failed(taken.error());
   if (auto checked = digests->check(); !checked) co_return failed(checked.error());
 
-  auto made = co_await incoming.finish(extension_of(file_name), *std::move(metadata));
+  auto made = co_await incoming.finish(extension_of(file_name), *std::move(metadata), *copies);
   if (!made) {
     spdlog::warn("upload over HTTP failed cause={}", made.error().text());
     co_return failed(made.error());
@@ -330,8 +349,14 @@ Task<HttpReply> HttpChanges::upload(const HttpRequest& request, const Grant& gra
   for (const auto& [algorithm, value] : digests->values()) document[algorithm] = value;
   document["url"] =
       request.host.empty() ? "/" + id : "http://" + std::string(request.host) + "/" + id;
-  HttpReply reply = json_reply(201, document);
+  const bool refused =
+      copies->is_short() && context_.config.copies_short == config::CopiesShort::refuse;
+  if (refused) document["error"] = "too few copies in time; the file stays and is synced";
+  HttpReply reply = json_reply(refused ? 504 : 201, document);
   reply.headers.emplace_back("Location", "/" + id);
+  if (copies->wanted > 1)
+    reply.headers.emplace_back(kCopiesHeader,
+                               std::to_string(copies->have) + "/" + std::to_string(copies->wanted));
   co_return reply;
 }
 

@@ -2,7 +2,7 @@
 #include "storage/handlers/native.h"
 
 #include "common/base/crc32.h"
-#include "common/wire/copies.h"
+#include "common/wire/have_files.h"
 #include "common/wire/fastdfs.h"
 #include "storage/handlers/context.h"
 #include "storage/handlers/locate.h"

@@ -18,6 +18,7 @@ Task<Result<Reply>> upload_any(Context& context, Body& body, bool appender) {
     co_return Error{Errc::invalid_argument, "file size and body length differ"};
   CAIRN_CO_RETURN_IF_ERROR(validate_extension(prefix.extension));
   CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
+  CAIRN_CO_TRY(copies, copies_wanted(context, body.flags()));
   CAIRN_CO_TRY(ticket, begin_under(context.uploads));
   Counted counted(context.counters.upload, prefix.file_size);
   CAIRN_CO_TRY(place, context.store.choose_path(prefix.store_path, prefix.file_size));
@@ -32,10 +33,10 @@ Task<Result<Reply>> upload_any(Context& context, Body& body, bool appender) {
                                : store.publish(file, std::move(content.staged()));
   };
   auto made = co_await context.store.pool(store_path).run(std::move(create));
-  CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
+  CAIRN_CO_TRY(change, co_await committed(context, std::move(made), copies));
   counted.succeed();
   context.counters.last_source_update = static_cast<std::uint64_t>(std::time(nullptr));
-  co_return Reply(stored_file_reply(context, change.name));
+  co_return upload_reply(context, change.name, body.flags(), copies);
 }
 
 Task<Result<Reply>> upload_file(Context& context, Session&, Body& body) {
@@ -68,6 +69,7 @@ Task<Result<Reply>> upload_slave(Context& context, Session& session, Body& body)
     co_return co_await forward_to_owner(context, master, body, std::move(front));
   }
   CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
+  CAIRN_CO_TRY(copies, copies_wanted(context, body.flags()));
   CAIRN_CO_TRY(ticket, begin_under(context.uploads));
   Counted counted(context.counters.upload, prefix.file_size);
   auto look = [&store = context.store, &master, &slave] {
@@ -88,10 +90,10 @@ Task<Result<Reply>> upload_slave(Context& context, Session& session, Body& body)
                                : store.put(slave, std::move(content.staged()), Origin());
   };
   auto made = co_await pool.run(std::move(put));
-  CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
+  CAIRN_CO_TRY(change, co_await committed(context, std::move(made), copies));
   counted.succeed();
   context.counters.last_source_update = static_cast<std::uint64_t>(std::time(nullptr));
-  co_return Reply(stored_file_reply(context, change.name));
+  co_return upload_reply(context, change.name, body.flags(), copies);
 }
 
 Task<Result<Reply>> create_link(Context& context, Session& session, Body& body) {

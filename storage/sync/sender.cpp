@@ -78,6 +78,7 @@ void Sender::move_to(const wire::NodeView& peer) {
 
 void Sender::request_stop() {
   stopping_ = true;
+  if (options_.copies != nullptr) options_.copies->peer_gone(peer_id_);
   if (client_ != nullptr) client_->connection().close();
   wake();
 }
@@ -120,6 +121,9 @@ void Sender::show() {
     else if (state_.is_brought_up())
       shown_.keep_after = state_.acked_position().seq;
   }
+  if (options_.copies != nullptr && !stopping_)
+    options_.copies->peer_has(peer_id_, {state_.phase() == wire::SyncPhase::tail,
+                                         state_.acked_position().seq, state_.lacking()});
   if (changed && options_.changed) options_.changed();
 }
 

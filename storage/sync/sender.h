@@ -6,6 +6,7 @@
 #include "common/net/frame_client.h"
 #include "common/net/task.h"
 #include "storage/sync/change_source.h"
+#include "storage/sync/copy_waits.h"
 #include "storage/sync/sender_state.h"
 #include "storage/sync/token_bucket.h"
 
@@ -36,6 +37,7 @@ struct SenderOptions {
   std::filesystem::path cursor_file;
   std::function<GroupSnapshot()> group_now;
   std::function<void()> changed; // the peer's phase is another one; called on the I/O thread
+  CopyWaits* copies = nullptr;   // told what the peer has; outlives the sender
 };
 
 class Sender {

@@ -188,6 +188,13 @@ UnixMs SenderState::oldest_missing() const {
   return oldest;
 }
 
+std::vector<std::uint64_t> SenderState::lacking() const {
+  std::vector<std::uint64_t> lacking;
+  lacking.reserve(retries_.size());
+  for (const auto& [id, item] : retries_) lacking.push_back(item.change.seq);
+  return lacking;
+}
+
 std::size_t SenderState::dead_letters() const {
   return static_cast<std::size_t>(
       std::count_if(retries_.begin(), retries_.end(),

@@ -147,6 +147,8 @@ public:
   // When the oldest change in flight or waiting for a retry was made; 0: there is none.
   UnixMs oldest_missing() const;
   std::size_t retries() const { return retries_.size(); }
+  // Positions of the changes that wait for a retry: the peer lacks them.
+  std::vector<std::uint64_t> lacking() const;
   // Of those, tried so often that they wait a minute each time.
   std::size_t dead_letters() const;
   // Dead letters since the last call, for the log.

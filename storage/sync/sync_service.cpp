@@ -245,7 +245,7 @@ void SyncService::reconcile() {
   }
 }
 
-SenderOptions SyncService::sender_options(const wire::NodeView& peer) const {
+SenderOptions SyncService::sender_options(const wire::NodeView& peer) {
   SenderOptions options;
   options.own_uuid = uuid_;
   options.credentials = credentials_;
@@ -259,6 +259,7 @@ SenderOptions SyncService::sender_options(const wire::NodeView& peer) const {
   options.cursor_file = directory_ / (std::to_string(peer.id) + ".cursor");
   options.group_now = [this] { return group_now(); };
   options.changed = changed_;
+  options.copies = &copies_;
   return options;
 }
 

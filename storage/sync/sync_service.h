@@ -10,6 +10,7 @@
 #include "storage/peers/peers.h"
 #include "storage/store/store.h"
 #include "storage/sync/catalogue.h"
+#include "storage/sync/copy_waits.h"
 #include "storage/sync/receiver.h"
 #include "storage/sync/sender.h"
 
@@ -67,6 +68,8 @@ public:
   // --- any thread
   std::uint64_t file_count() const { return catalogue_->count(); }
   std::vector<wire::PeerSync> peers_report() const;
+  // Who has which change of this node, for those that want several copies first.
+  CopyWaits& copies() { return copies_; }
   std::vector<wire::SourceSync> sources_report() const { return receiver_->sources(); }
   // Position in this node's log that some peer has acknowledged; what comes later nobody has for
   // sure. From the cursor files, before start(). Blocks.
@@ -94,7 +97,7 @@ private:
   void housekeep(bool prune);
   void prune_log();
   GroupSnapshot group_now() const;
-  SenderOptions sender_options(const wire::NodeView& peer) const;
+  SenderOptions sender_options(const wire::NodeView& peer);
   void post_wake();
   void post_tick();
 
@@ -106,6 +109,7 @@ private:
   Peers& peers_;
   Credentials credentials_;
   std::string log_id_;
+  CopyWaits copies_;
   std::unique_ptr<Catalogue> catalogue_;
   std::unique_ptr<SyncReceiver> receiver_;
   std::function<void()> changed_;

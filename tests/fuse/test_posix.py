@@ -102,6 +102,7 @@ class Posix(mounts.MountTest):
         with open(path, "r+b") as file:
             file.seek(1 << 20)
             file.write(b"end")
+            file.flush()
             os.fsync(file.fileno())
             self.assertEqual(os.lseek(file.fileno(), 8, os.SEEK_DATA), 1 << 20)
             self.assertLess(os.fstat(file.fileno()).st_blocks * 512, 1 << 20)

@@ -1,5 +1,6 @@
 """Programs that people run in a directory: databases, archives, version control, rsync."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -32,22 +33,21 @@ class Programs(mounts.MountTest):
         os.mkdir(self.here)
 
     def test_sqlite_in_both_journal_modes(self):
+        def run_sql(*statements):
+            # Closed each time: what is left open keeps the mount.
+            with contextlib.closing(sqlite3.connect(path)) as base, base:
+                return [base.execute(*statement).fetchall() for statement in statements]
+
         for mode in ("DELETE", "WAL"):
             path = os.path.join(self.here, mode)
-            with sqlite3.connect(path) as base:
-                base.execute(f"PRAGMA journal_mode={mode}")
-                base.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, data BLOB)")
-            for number in range(15):
-                with sqlite3.connect(path) as base:
-                    base.executemany("INSERT INTO t (data) VALUES (?)",
-                                     [(os.urandom(500),) for _ in range(10)])
-            base.close()
+            run_sql((f"PRAGMA journal_mode={mode}",),
+                    ("CREATE TABLE t (id INTEGER PRIMARY KEY, data BLOB)",))
+            for _ in range(15):
+                run_sql(*[("INSERT INTO t (data) VALUES (?)", (os.urandom(500),))] * 10)
             self.files.down()
             self.files.up()
-            with sqlite3.connect(path) as base:
-                self.assertEqual(base.execute("PRAGMA integrity_check").fetchone()[0], "ok")
-                self.assertEqual(base.execute("SELECT count(*) FROM t").fetchone()[0], 150)
-            base.close()
+            self.assertEqual(run_sql(("PRAGMA integrity_check",), ("SELECT count(*) FROM t",)),
+                             [[("ok",)], [(150,)]])
 
     def test_an_archive_and_two_copies(self):
         archive = self.files.path("tree.tar")

@@ -37,6 +37,7 @@ class Mount:
 
     def __exit__(self, *exc):
         self.down()
+        self.log.close()
         os.rmdir(self.directory)  # only ever empty: what is mounted stays where it is
 
     def path(self, *names):

@@ -24,7 +24,7 @@ Task<Result<Reply>> ask_namespace(Tracker& tracker, Session& session, Body& body
 // native 161: JSON to JSON; what a verb refuses is told in the JSON, with status 0.
 Task<Result<Reply>> admin(Tracker& tracker, Session& session, Body& body);
 
-// native 200 to 204 (common/wire/rules.h), answered by the RulesTable of the metadata holder.
+// native 210 to 214 (common/wire/rules.h), answered by the RulesTable of the metadata holder.
 // Errors: those of the table; unavailable (the holder cannot be asked).
 Task<Result<Reply>> get_rules(Tracker& tracker, Session& session, Body& body);
 Task<Result<Reply>> put_rules(Tracker& tracker, Session& session, Body& body);

@@ -134,6 +134,13 @@ struct UploadOptions {
   std::string extension; // without the dot, at most 6 characters of A-Z a-z 0-9 - _ .
   bool appender = false; // the file may grow later
   Metadata metadata;
+  // Nodes of the group that must have the file before the upload is answered; 0: as many as the
+  // group is configured for. At most 31.
+  unsigned copies = 0;
+  bool copies_of_members = false; // not more copies than the group has members
+  // Called when `copies` is not 0: the nodes that have the file, and how many should. Fewer: the
+  // others get it later (a group may refuse such uploads; the error then is timeout).
+  std::function<void(unsigned have, unsigned wanted)> on_copies;
   Timeout timeout;
   Progress progress;
 

@@ -55,6 +55,7 @@ TEST(MountOptions, GenericOptionsAreAccepted) {
              "subtype=x,_netdev,nofail,noauto,x-systemd.automount,x-systemd.idle-timeout=60"});
   ASSERT_TRUE(options) << options.error().detail;
   EXPECT_TRUE(has(*options, "nosuid"));
+  EXPECT_TRUE(has(*options, "dev"));
   EXPECT_TRUE(has(*options, "noatime"));
   EXPECT_TRUE(has(*options, "allow_other"));
   EXPECT_TRUE(has(*options, "max_read=65536"));
