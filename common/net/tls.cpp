@@ -24,6 +24,8 @@ namespace cairn {
 namespace {
 
 constexpr const char* kCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20";
+constexpr const char* kCiphers13 =
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 constexpr std::string_view kChannelLabel = "EXPORTER-cairn-handshake-1";
 constexpr std::size_t kChannelSize = 32;
 constexpr std::string_view kSessionContext = "cairn";
@@ -118,8 +120,9 @@ Context make_context(const SSL_METHOD* method) {
   Context context(SSL_CTX_new(method), &SSL_CTX_free);
   CAIRN_ASSERT(context != nullptr);
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
-  const int ciphers = SSL_CTX_set_cipher_list(context.get(), kCiphers);
-  CAIRN_ASSERT(ciphers == 1);
+  const bool ciphers = SSL_CTX_set_cipher_list(context.get(), kCiphers) == 1 &&
+                       SSL_CTX_set_ciphersuites(context.get(), kCiphers13) == 1;
+  CAIRN_ASSERT(ciphers);
   SSL_CTX_set_options(context.get(), SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
                                          SSL_OP_CIPHER_SERVER_PREFERENCE |
                                          SSL_OP_PRIORITIZE_CHACHA);

@@ -69,7 +69,7 @@ class TrashTest(clusters.ClusterTest):
             wait_until("metadata", lambda: "owner=alice" in clusters.run_cairn(
                 "--conf", self.cluster.client_conf, "meta", "get", file_id).stdout)
             self.assertNotIn(file_id, self.listed())
-            self.run_cairn("trash", "restore", file_id, code=5)  # it is there
+            self.run_cairn("trash", "restore", file_id, code=3)  # it is there
             # Deleted once more it is deleted, also for a node that was away for all of it.
             self.cluster.stop(self.cluster.storages[1])
             self.run_cairn("delete", file_id)
