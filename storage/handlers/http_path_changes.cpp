@@ -145,6 +145,10 @@ Task<HttpReply> PathChanges::put(const HttpRequest& request, const Grant& grant,
   auto options = co_await exports_.options_of(export_name);
   if (!options) co_return failed(options.error());
   if (options->read_only) co_return error_reply(403, "the export is read-only");
+  // What is sure to be refused is not stored; the tracker decides exactly.
+  const std::uint64_t length = body != nullptr ? body->length().value_or(0) : 0;
+  if (options->quota_bytes != 0 && length > options->quota_bytes)
+    co_return error_reply(507, "larger than the quota of the export");
   const bool here = options->groups.empty() ||
                     std::ranges::any_of(options->groups, [&](const wire::NsText& group) {
                       return group.text == context_.config.group_name;
@@ -191,8 +195,8 @@ Task<HttpReply> PathChanges::put(const HttpRequest& request, const Grant& grant,
     mark.export_name = export_name;
     mark.path = path.substr(export_name.size() + 2);
     std::string encoded = wire::encode_origin(mark);
-    auto made = co_await incoming.finish(extension_of(path.substr(path.rfind('/') + 1)), {},
-                                         std::move(encoded), *copies);
+    auto made = co_await incoming.finish(extension_of(path.substr(path.rfind('/') + 1)),
+                                         std::string(), std::move(encoded), *copies);
     if (!made) {
       spdlog::warn("upload over HTTP failed cause={}", made.error().text());
       co_return not_taken(made.error(), limit);
@@ -210,14 +214,9 @@ Task<HttpReply> PathChanges::put(const HttpRequest& request, const Grant& grant,
     change.extents.push_back(std::move(extent));
   }
   auto answer = co_await exports_.change(std::move(change));
-  if (!answer) {
-    // What may have been named after all is left to the tracker, which finds it by its mark.
-    const int code = static_cast<int>(answer.code());
-    const bool refused = code == ENOENT || code == EEXIST || code == EISDIR || code == ENOTDIR ||
-                         code == EROFS || code == EDQUOT || code == EINVAL || code == ENAMETOOLONG;
-    if (stored && refused) static_cast<void>(co_await remove_file(context_, *stored));
-    co_return failed(answer.error());
-  }
+  // What is stored then is not removed here: an answer that was lost may have named it, and it may
+  // be in the trash by now. The tracker finds it by its mark.
+  if (!answer) co_return failed(answer.error());
   counted.succeed();
   context_.counters.last_source_update = static_cast<std::uint64_t>(std::time(nullptr));
   const auto named = wire::decode_lenient<wire::NsPathReply>(*answer);

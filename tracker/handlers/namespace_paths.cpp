@@ -80,6 +80,15 @@ Result<wire::Bytes> change(Evaluation& evaluation, const wire::NsChangePath& req
     const bool directory = there->attributes.type == NsType::directory;
     return evaluation.run(directory ? NsOp::rmdir : NsOp::unlink, wire::encode(remove));
   }
+  // Sent again because its answer was lost: it has been done.
+  if (there && there->attributes.type == NsType::regular && !request.extents.empty() &&
+      there->extents.size() == request.extents.size() &&
+      there->extents.front().id == request.extents.front().id) {
+    wire::NsPathReply done;
+    done.node = *there;
+    done.created = true;
+    return wire::encode(done);
+  }
   CAIRN_TRY(top, run<wire::NsNodeReply>(evaluation, NsOp::lookup, [&] {
               wire::NsLookup of;
               of.parent = wire::kNsRootInode;
