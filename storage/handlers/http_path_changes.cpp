@@ -205,7 +205,7 @@ Task<HttpReply> PathChanges::put(const HttpRequest& request, const Grant& grant,
     if (!name) co_return later("try again later");
     stored = *std::move(name);
     if (copies->is_short() && context_.config.copies_short == config::CopiesShort::refuse) {
-      static_cast<void>(co_await remove_file(context_, *stored));
+      static_cast<void>(co_await remove_file(context_, *stored, /*to_trash=*/false));
       co_return error_reply(504, "too few copies in time; nothing was changed");
     }
     wire::NsExtent extent;
