@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -139,10 +140,14 @@ public:
     CommandRule rule;
   };
 
+  // Errors: logic_error (the command has a handler: two families share a number).
   constexpr void on(wire::Command command, Function function, CommandRule rule = {}) {
+    if (find(static_cast<std::uint8_t>(command)) != nullptr)
+      throw std::logic_error("two handlers for command " +
+                             std::to_string(static_cast<unsigned>(command)));
     entries_[static_cast<std::size_t>(command)] = Entry{function, rule};
   }
-  const Entry* find(std::uint8_t command) const {
+  constexpr const Entry* find(std::uint8_t command) const {
     const Entry& entry = entries_[command];
     return entry.function == nullptr ? nullptr : &entry;
   }

@@ -7,9 +7,6 @@
 #include "tracker/handlers/commands.h"
 #include "tracker/handlers/queries.h"
 
-#include <stdexcept>
-#include <string>
-
 namespace cairn::tracker {
 
 namespace {
@@ -46,10 +43,6 @@ HandlerTable<Tracker> make_table() {
   HandlerTable<Tracker> table;
   const auto on = [&table](auto command, Handler handler, Access access, std::uint64_t body_max,
                            auth::Rights needs = auth::kNothing) {
-    // Two families of commands with one number: the second would silently answer for the first.
-    if (table.find(static_cast<std::uint8_t>(command)) != nullptr)
-      throw std::logic_error("command " + std::to_string(static_cast<unsigned>(command)) +
-                             " has two handlers");
     table.on(static_cast<Command>(command), handler, CommandRule{access, body_max, needs});
   };
   const auto query = [&on](auto command, Handler handler, auth::Rights needs = auth::kRead) {
