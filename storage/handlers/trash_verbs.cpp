@@ -81,7 +81,7 @@ Task<Result<Reply>> restore(Context& context, const json& request) {
   // As every change of an appender file: others may have less of it in their trash.
   const std::uint32_t owner = context.peers.get()->owner_of(name);
   if (name.kind() == FileKind::appender && owner != 0 && owner != context.store.node_id())
-    co_return Error{Errc::unavailable, "node " + std::to_string(owner) + " restores this file"};
+    co_return Error{Errc::not_found, "only node " + std::to_string(owner) + " restores this file"};
   auto work = [&store = context.store, &name] { return store.restore_from_trash(name); };
   auto made = co_await context.store.pool(name.store_path()).run(std::move(work));
   CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));

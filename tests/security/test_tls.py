@@ -93,6 +93,15 @@ class TlsTest(clusters.ClusterTest):
     def cairn(self, *args, conf=None, check=True):
         return clusters.run_cairn("--conf", conf or self.cluster.client_conf, *args, check=check)
 
+    def wait_active(self, count):
+        """As the cluster's, by a client that speaks TLS."""
+        def active():
+            with secured(self.cluster.tracker, self.tls) as tracker:
+                groups = tracker.call(fastdfs.LIST_ALL_GROUPS)
+            return sum(fastdfs.read_group(groups[at:at + 113])["readable_count"]
+                       for at in range(0, len(groups), 113))
+        wait_until(f"{count} active storages", lambda: active() == count, 30)
+
     def test_all_files_are_at_both_nodes(self):
         for file_id, content in self.files:
             for node in self.cluster.storages:
@@ -174,7 +183,7 @@ class TlsTest(clusters.ClusterTest):
         finally:
             self.cluster.reconfigure(node, tls_certificate_file=self.pair[0],
                                      tls_key_file=self.pair[1])
-            self.cluster.wait_active(2)
+            self.wait_active(2)
 
     def serial(self, node, port):
         with secured(node, self.tls, port) as connection:
@@ -214,7 +223,7 @@ class TlsTest(clusters.ClusterTest):
         mine = self.authority.sign("client", ["127.0.0.1"])
         try:
             node = self.cluster.reconfigure(node, tls_client_ca_file=self.authority.certificate)
-            self.cluster.wait_active(2)  # the tracker connects, and the peer
+            self.wait_active(2)  # the tracker connects, and the peer
             with self.assertRaises((ssl.SSLError, ConnectionClosed, ConnectionResetError)):
                 with secured(node, self.tls) as connection:
                     connection.call(fastdfs.ACTIVE_TEST)
@@ -227,7 +236,7 @@ class TlsTest(clusters.ClusterTest):
             self.assertTrue(head.startswith("HTTP/1.1 200"))
         finally:
             self.cluster.reconfigure(node, tls_client_ca_file=None)
-            self.cluster.wait_active(2)
+            self.wait_active(2)
 
     def upload_by(self, tls, node):
         with secured(node, tls) as connection:
@@ -396,7 +405,7 @@ class CheckTest(unittest.TestCase):
                                 f"tls_key_file = {pair[1]}"]
             connect = ["tls_connect = on", "tls_ca_file = " + authority.certificate]
             cases = [(tls(good), 0, ""), (tls(expired), 1, "expired on"),
-                     (tls(future), 1, "does not hold before"), (tls(soon), 0, "expires in 2 days"),
+                     (tls(future), 1, "does not hold before"), (tls(soon), 0, "the certificate expires in "),
                      (tls(open_key), 1, "chmod 0600"),
                      (tls((good[0], other[1])), 1, "is not the key of"),
                      (tls((folder + "/none", good[1])), 1, folder + "/none"),
