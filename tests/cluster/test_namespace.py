@@ -333,7 +333,7 @@ class Backup(clusters.ClusterTest):
                 cairn("namespace", "restore", bad, conf, "--replace", check=False).returncode, 5
             )
             cairn("namespace", "restore", backup, conf, "--replace")
-            self.cluster.start_node(tracker)
+            tracker = self.cluster.start_node(tracker)
         self.cluster.wait_active()
         names = cairn("find", "/kept").stdout.split()
         self.assertIn("/kept/old.jpg", names)
