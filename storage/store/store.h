@@ -370,6 +370,11 @@ private:
   Status trash_away(Path& path, const RemoteName& name, std::uint64_t stamp);
   std::string find_in_trash(const Path& path, const RemoteName& name) const; // "": it is not there
   bool drop_from_trash(Path& path, const RemoteName& name);
+  struct Restored {
+    Change change;
+    std::string metadata; // text; empty: it had none
+  };
+  Result<Restored> restore_content(const RemoteName& name); // takes the lock
   Result<FileSums> load_sums(const RemoteName& name, int fd) const;
   void save_sums(std::string_view true_name, Path& path, int fd, const FileSums& sums);
   void drop_sums(Path& path, std::string_view true_name);

@@ -26,6 +26,7 @@ constexpr const char* kCreatedXattr = "user.cairn"; // when a name was used agai
 constexpr std::uint64_t kDaySeconds = 86'400;
 constexpr std::size_t kLowDirectory = 2; // where flat() put the first '_'
 constexpr std::size_t kLeaf = 5;         // and the second
+constexpr std::size_t kMetadataMax = 1 << 20;
 
 std::uint64_t seconds_of(std::uint64_t stamp) {
   return (stamp >> 16) / 1000;
@@ -84,6 +85,15 @@ Result<std::uint32_t> crc_of(int fd, const std::string& name) {
     crc = crc32(crc, buffer.view().first(static_cast<std::size_t>(count)));
     offset += count;
   }
+}
+
+// A side file in the trash; empty: there is none.
+std::string text_of(int base, const std::string& name) {
+  const File file(::openat(base, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  std::string text(file ? kMetadataMax : 0, '\0');
+  const ssize_t size = file ? ::pread(file.get(), text.data(), text.size(), 0) : 0;
+  text.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
+  return text;
 }
 
 Status copy(int to, int from, std::uint64_t size) {
@@ -174,6 +184,18 @@ std::vector<TrashedFile> Store::list_trash(std::uint8_t store_path, const std::s
 
 Result<Change> Store::restore_from_trash(const RemoteName& name) {
   CAIRN_RETURN_IF_ERROR(check(name));
+  CAIRN_TRY(restored, restore_content(name));
+  if (!restored.metadata.empty()) {
+    CAIRN_TRY(set, set_metadata(name, restored.metadata, false, Origin()));
+    restored.change.seq = std::max(restored.change.seq, set.seq);
+  }
+  const std::lock_guard lock(lock_of(name));
+  drop_from_trash(path_of(name), name);
+  return restored.change;
+}
+
+// Gives the content its name back; the metadata follow as a change of their own.
+Result<Store::Restored> Store::restore_content(const RemoteName& name) {
   Path& path = path_of(name);
   const std::string true_name(name.true_name());
   const std::lock_guard lock(lock_of(name));
@@ -205,13 +227,7 @@ Result<Change> Store::restore_from_trash(const RemoteName& name) {
   if (::fsetxattr(file.get(), kCreatedXattr, &stamp, sizeof stamp, 0) != 0)
     return errno_error("extended attribute of " + entry, errno);
   // The tombstone goes last: a crash before that leaves a deleted file, which is removed again.
-  const std::string side = true_name + "-m";
-  const bool has_metadata =
-      ::linkat(path.data_fd, (entry + "-m").c_str(), path.data_fd, side.c_str(), 0) == 0;
-  if (Status linked = link_under(path, file.get(), true_name); !linked) {
-    if (has_metadata) ::unlinkat(path.data_fd, side.c_str(), 0);
-    return std::move(linked).error();
-  }
+  CAIRN_RETURN_IF_ERROR(link_under(path, file.get(), true_name));
   CAIRN_RETURN_IF_ERROR(tombstones_->erase(name.canonical()));
   path.dirty = true;
   path.files.fetch_add(1, std::memory_order_relaxed);
@@ -226,17 +242,7 @@ Result<Change> Store::restore_from_trash(const RemoteName& name) {
   record.length = size;
   record.crc32 = crc;
   CAIRN_TRY(seq, log(std::move(record), Origin()));
-  std::uint64_t last = seq;
-  if (has_metadata) {
-    LogRecord metadata;
-    metadata.kind = ChangeKind::set_meta;
-    metadata.name = name.canonical();
-    metadata.stamp = clock_.now();
-    CAIRN_TRY(meta_seq, log(std::move(metadata), Origin()));
-    last = meta_seq;
-  }
-  drop_from_trash(path, name);
-  return Change{name.canonical(), last};
+  return Restored{Change{name.canonical(), seq}, text_of(path.data_fd, entry + "-m")};
 }
 
 Status Store::mark_restored(const RemoteName& name, std::uint64_t stamp) {

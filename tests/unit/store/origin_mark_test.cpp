@@ -59,17 +59,22 @@ TEST_F(OriginMarks, StayWithTheFile) {
 }
 
 TEST_F(OriginMarks, ComeWithACopyOrAfterIt) {
-  const auto name = *parse_remote_name("M00/00/01/CgAAAWXoaYCIBsrXAAAAAAAAAAAAAAA123.jpg");
+  const auto made = store_->create(NewFile(), 0, wire::to_bytes("x"));
+  ASSERT_TRUE(made) << made.error().text();
+  const auto name = *parse_remote_name(made->name);
+  EXPECT_EQ(store_->mark_of(name), "");
   Origin from;
   from.id = 7;
   from.stamp = 5;
   from.mtime = 1'700'000'000;
-  ASSERT_TRUE(store_->put(name, wire::to_bytes("x"), from)) << "brought by a reader";
-  EXPECT_EQ(store_->mark_of(name), "");
   from.mark = "late";
-  EXPECT_NE(store_->apply_mark(name, from)->seq, 0U);
+  const auto marked = store_->apply_mark(name, from);
+  ASSERT_TRUE(marked) << marked.error().text();
+  EXPECT_NE(marked->seq, 0U);
   EXPECT_EQ(store_->mark_of(name), "late");
-  EXPECT_EQ(store_->apply_mark(name, from)->seq, 0U) << "once";
+  const auto again = store_->apply_mark(name, from);
+  ASSERT_TRUE(again) << again.error().text();
+  EXPECT_EQ(again->seq, 0U) << "once";
 }
 
 } // namespace
