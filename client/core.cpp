@@ -406,7 +406,7 @@ std::uint8_t copies_flags(const UploadOptions& options) {
 
 // The file's ID in the reply to an upload. Errors: invalid_argument; timeout (stored, but refused
 // for too few copies).
-Result<std::string> stored_id(wire::View reply, const UploadOptions& options) {
+Result<std::string> uploaded_id(wire::View reply, const UploadOptions& options) {
   if (options.copies == 0) return stored_id(reply);
   CAIRN_TRY(stored, wire::decode_lenient<wire::StoredCopies>(reply));
   if (stored.id.empty())
@@ -443,7 +443,7 @@ Task<Result<std::string>> ClientCore::upload(Source source, UploadOptions option
     if (attempt > 0) CAIRN_CO_RETURN_IF_ERROR(co_await rewind(request));
     Exchange sent = co_await exchange(place->address, request, deadline);
     if (sent.reply) {
-      CAIRN_CO_TRY(id, stored_id(*sent.reply, options));
+      CAIRN_CO_TRY(id, uploaded_id(*sent.reply, options));
       if (!options.metadata.empty()) {
         CAIRN_CO_TRY(parsed, parse_id(id));
         Status set = co_await set_metadata(parsed, options.metadata, false, deadline);
@@ -489,7 +489,7 @@ Task<Result<std::string>> ClientCore::upload_slave(std::string master_id, std::s
   request.flags = copies_flags(options);
   CAIRN_CO_TRY(reply,
                co_await file_request(master, true, Repeat::doubles, std::move(request), deadline));
-  CAIRN_CO_TRY(id, stored_id(reply, options));
+  CAIRN_CO_TRY(id, uploaded_id(reply, options));
   if (!options.metadata.empty()) {
     CAIRN_CO_TRY(parsed, parse_id(id));
     CAIRN_CO_RETURN_IF_ERROR(co_await set_metadata(parsed, options.metadata, false, deadline));

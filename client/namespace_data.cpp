@@ -2,6 +2,7 @@
 #include "client/namespace_data.h"
 
 #include "common/base/file_id.h"
+#include "common/wire/fastdfs.h"
 
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -139,16 +140,13 @@ Task<void> NsData::discard(std::vector<wire::NsExtent> extents) {
   for (const std::string& id : ids) {
     auto parsed = parse_id(id);
     if (!parsed) continue;
-    const auto file = parse_file_id(id);
-    wire::Bytes body(16);
-    std::copy_n(wire::as_view(file->group).begin(), file->group.size(), body.begin());
-    const std::string_view name = file->name.text();
-    const wire::View rest = wire::as_view(name);
-    body.insert(body.end(), rest.begin(), rest.end());
-    ClientCore::Request request(wire::Command::delete_file, std::move(body));
+    wire::GroupFile file;
+    file.group = parsed->group;
+    file.name = parsed->name;
+    const ClientCore::Request request(wire::Command::delete_file, wire::encode(file));
     const auto deadline = core_->deadline(Timeout(std::chrono::seconds(5)));
     static_cast<void>(co_await core_->file_request(*std::move(parsed), true, Repeat::harmless,
-                                                   std::move(request), deadline));
+                                                   request, deadline));
   }
 }
 

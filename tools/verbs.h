@@ -20,7 +20,7 @@ struct UploadArgs {
   std::optional<std::string> extension; // nullopt: that of each file's name
   bool appender = false;
   std::vector<std::string> metadata; // K=V
-  unsigned copies = 0; // 0: as the group is configured
+  unsigned copies = 0;               // 0: as the group is configured
 };
 int run_upload(Context& context, const UploadArgs& args);
 

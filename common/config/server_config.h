@@ -79,6 +79,10 @@ struct ListenerConfig {
 // "ADDRESS:PORT [fastdfs_clients=on|read-only|off]". Errors: invalid_argument.
 Result<ListenerConfig> parse_listener(std::string_view text);
 
+// Width of an IP address field in replies to FastDFS clients: 16 or 46 bytes; automatic is 46 once
+// a storage node has an IPv6 address.
+enum class IpAddrSize : std::uint8_t { automatic, v4 = 16, v6 = 46 };
+
 // Members of both daemons. Constant after start.
 struct ServerConfig {
   std::vector<std::string> bind_addr{"0.0.0.0"}; // numeric addresses to listen on

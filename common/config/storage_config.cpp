@@ -194,6 +194,15 @@ OptionList<C> make_options() {
         return {};
       },
       [](const C& config) { return config.advertise_addr; });
+  list.choice(
+      "response_ip_addr_size", &C::response_ip_addr_size,
+      {{"auto", IpAddrSize::automatic},
+       {"16", IpAddrSize::v4},
+       {"46", IpAddrSize::v6},
+       {"IPv4", IpAddrSize::v4},
+       {"IPv6", IpAddrSize::v6}},
+      "Bytes of the address in the reply of file info (the same as at the trackers); auto: 46 "
+      "once a node has an IPv6 address.");
   list.integer("upload_priority", &C::upload_priority, 0, 1'000'000, "",
                "Lower is preferred when the tracker has store_server = 2.");
   list.duration("heart_beat_interval", &C::heart_beat_interval, seconds(1), hours(1),

@@ -67,6 +67,7 @@ struct StorageConfig : ServerConfig {
   }
 
   std::string group_name;
+  IpAddrSize response_ip_addr_size = IpAddrSize::automatic;
   std::uint32_t server_id = 0; // 0: derived from the node's UUID
   std::string advertise_addr;  // empty: bind_addr, else the local address towards the tracker
   std::uint32_t store_path_count = 0;       // as written; after loading store_paths.size()

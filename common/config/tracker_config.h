@@ -20,9 +20,6 @@ enum class StoreLookup : std::uint8_t { round_robin = 0, specified = 1, most_fre
 enum class StoreServer : std::uint8_t { round_robin = 0, first_by_ip = 1, first_by_priority = 2 };
 enum class StorePath : std::uint8_t { round_robin = 0, most_free = 2 };
 enum class DownloadServer : std::uint8_t { round_robin = 0, source_first = 1 };
-// Width of an IP address field in replies to clients: 16 or 46 bytes; automatic is 46 once a
-// storage node has an IPv6 address.
-enum class IpAddrSize : std::uint8_t { automatic, v4 = 16, v6 = 46 };
 // Layout of the reply to "fetch all" (105).
 enum class FetchAllLayout : std::uint8_t { classic, extended };
 // Whose statistics structures (commands 90 to 92) are answered.

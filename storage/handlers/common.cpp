@@ -89,7 +89,7 @@ Result<OperationTicket> begin_under(OperationLimit& limit) {
   return ticket;
 }
 
-Result<Copies> copies_wanted(Context& context, std::uint8_t flags) {
+Result<Copies> copies_wanted(const Context& context, std::uint8_t flags) {
   Copies copies;
   copies.wanted = flags & wire::kCopiesMask;
   if (copies.wanted == 0) copies.wanted = context.config.copies;

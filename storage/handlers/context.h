@@ -145,7 +145,7 @@ struct Copies {
 };
 // What the status byte of an upload (common/wire/copies.h; 0: nothing) and the configuration ask
 // for. Errors: unavailable (too few nodes are there, and `copies_short` is refuse).
-Result<Copies> copies_wanted(Context& context, std::uint8_t flags);
+Result<Copies> copies_wanted(const Context& context, std::uint8_t flags);
 // Waits until a change is durable, and until `copies.wanted` nodes have it or copies_timeout is
 // over; answers the change.
 Task<Result<Change>> committed(Context& context, Result<Change> change, Copies& copies);

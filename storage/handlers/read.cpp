@@ -9,6 +9,10 @@ namespace cairn::storage {
 
 namespace {
 
+// Bytes of an address in replies, IPv4 only and with IPv6.
+constexpr std::size_t kNarrowAddress = 16;
+constexpr std::size_t kWideAddress = 46;
+
 // Up to this a file is read into memory and leaves in one write with its header; above, sendfile.
 constexpr std::uint64_t kInlineMax = 64 * 1024;
 
@@ -104,6 +108,13 @@ std::string source_text(Context& context, const RemoteName& name) {
   return source.is_server_id() ? std::string() : source.text();
 }
 
+// Whether addresses in replies to FastDFS clients have 46 bytes instead of 16.
+bool has_wide_addresses(const Context& context) {
+  if (context.config.response_ip_addr_size != config::IpAddrSize::automatic)
+    return context.config.response_ip_addr_size == config::IpAddrSize::v6;
+  return context.peers.get()->has_ipv6();
+}
+
 Task<Result<Reply>> file_info(Context& context, Session& session, Body& body) {
   constexpr std::size_t kNameMin = 37; // as the original server
   constexpr std::uint8_t kNoCrc = 1;
@@ -156,7 +167,12 @@ Task<Result<Reply>> file_info(Context& context, Session& session, Body& body) {
   // Clients of every language expect the sign extension of the original.
   info.crc32 =
       static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(crc)));
-  co_return Reply(wire::encode(info));
+  wire::Bytes reply = wire::encode(info);
+  if (has_wide_addresses(context)) {
+    reply.resize(wire::size_of<wire::FileInfo> - kNarrowAddress);
+    wire::Writer(reply).padded(info.source_host, kWideAddress);
+  }
+  co_return Reply(std::move(reply));
 }
 
 Task<Result<Reply>> active_test(Context&, Session&, Body& body) {

@@ -50,6 +50,7 @@ PeerMap::PeerMap(wire::ClusterView view, std::string own_uuid, std::string own_g
     const wire::NodeView& node = view_.nodes[i];
     by_id_.emplace(node.id, i);
     if (node.uuid == own_uuid) own_id_ = node.id;
+    if (!is_deleted(node) && node.host.find(':') != std::string::npos) has_ipv6_ = true;
     if (node.group != own_group_) continue;
     (is_deleted(node) ? removed_address_ : by_address_).emplace(node.host, i);
     if (is_deleted(node)) continue;

@@ -38,6 +38,8 @@ public:
   std::uint32_t owner_of(const RemoteName& name) const;
   // Our ID as the trackers know it; 0 while they do not.
   std::uint32_t own_id() const { return own_id_; }
+  // Some node of the cluster has an IPv6 address.
+  bool has_ipv6() const { return has_ipv6_; }
 
 private:
   bool is_member(const wire::NodeView& node) const;
@@ -51,6 +53,7 @@ private:
   std::unordered_map<std::string, std::uint32_t> aliases_;
   std::uint32_t own_id_ = 0;
   std::uint32_t lowest_member_ = 0;
+  bool has_ipv6_ = false;
 };
 
 // Holds the current snapshot. Any thread.

@@ -20,6 +20,8 @@ constexpr const char* kXattr = "user.cairn";
 // A name has 23 random bits and three random digits beside second, size and CRC32: the same name
 // twice means the same content in the same second, and a new draw settles it.
 constexpr int kNameAttempts = 10;
+// New files up to this go into the journal; what is larger is cheaper to sync than to write twice.
+constexpr std::size_t kCarriedMax = 64 * 1024;
 
 Status write_all(int fd, wire::View bytes, std::uint64_t offset) {
   while (!bytes.empty()) {
@@ -121,6 +123,7 @@ Result<std::uint64_t> Store::log(LogRecord record, const Origin& origin,
   record.received = origin.id != 0;
   record.origin_id = origin.id != 0 ? origin.id : node_id_.load();
   record.origin_seq = origin.seq;
+  if (content && content->size() > kCarriedMax) content.reset();
   return binlog_->append(record, content);
 }
 

@@ -6,7 +6,7 @@ import threading
 import unittest
 
 import fastdfs
-from cluster import ClusterTest, alive
+from cluster import Cluster, ClusterTest, alive
 from fastdfs import (APPEND, CREATE_LINK, DELETE, DOWNLOAD, GET_METADATA, MODIFY, QUERY_FILE_INFO,
                      REGENERATE, SET_METADATA, TRUNCATE, UPLOAD, UPLOAD_APPENDER, UPLOAD_SLAVE,
                      ConnectionClosed, append_body, content, crc32, decode_name, download_body,
@@ -515,6 +515,18 @@ class InfoTest(StorageTest):
             self.assertEqual(body[16:24], sign_extended(crc32(data)).to_bytes(8, "big"))
             self.assertEqual(body[24:], node.addr.encode().ljust(16, b"\0"))
         self.assertEqual(sign_extended(crc32(b"hello cairn\n")), 0xFFFFFFFFE33073AF)
+
+    def test_61_wide_addresses(self):
+        """The reply of a cluster that has IPv6 addresses, or is told to answer as if."""
+        with Cluster(storages=1) as cluster:
+            node = cluster.reconfigure(cluster.storage, response_ip_addr_size=46)
+            cluster.wait_active()
+            file_id = cluster.upload(b"hello\n", "txt", node=node)
+            with cluster.to(node) as storage:
+                body = storage.call(QUERY_FILE_INFO, named(file_id))
+            self.assertEqual(len(body), 70)
+            self.assertEqual(body[:8], i64(6))
+            self.assertEqual(body[24:], node.addr.encode().ljust(46, b"\0"))
 
     def test_61_flags(self):
         file_id = self.upload(b"hello\n", "txt")

@@ -467,6 +467,7 @@ TEST_F(ServeHttp, AClientThatDoesNotReadIsCut) {
   start();
   Client client(port());
   client.send("GET /M00/00/01/wKgBFF1Tvn6AL_ulAAhuqKakO_M094.png HTTP/1.1\r\nHost: h\r\n\r\n");
+  // Nothing to wait for: it is the client that does not read for longer than the time-out.
   std::this_thread::sleep_for(2s);
   EXPECT_LT(client.receive().body.size(), std::size_t{20 << 20});
 }
@@ -481,6 +482,7 @@ TEST_F(ServeHttp, ASlowReaderIsNotCutWhileItReads) {
   const auto until = std::chrono::steady_clock::now() + 3s;
   while (std::chrono::steady_clock::now() < until) {
     ASSERT_TRUE(client.fill());
+    // The slow reader itself: a little at a time.
     std::this_thread::sleep_for(50ms);
   }
   EXPECT_TRUE(client.receive().body == content);

@@ -119,7 +119,7 @@ TEST_F(CopyWaitsTest, NobodyIsToldTooEarlyOrNever) {
   };
   std::vector<Waiting> all;
   for (int step = 0; step < 3000; ++step) {
-    const std::uint32_t which = random() % kPeers;
+    const auto which = static_cast<std::uint32_t>(random() % kPeers);
     CopyWaits::PeerPosition& peer = peers[which];
     switch (random() % 4) {
       case 0:

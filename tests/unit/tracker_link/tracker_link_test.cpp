@@ -114,7 +114,7 @@ bool eventually(const std::function<bool()>& condition, std::chrono::millisecond
   const auto until = std::chrono::steady_clock::now() + time;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::sleep_for(5ms);
+    std::this_thread::sleep_for(5ms); // another thread's condition has no event to wait for
   }
   return true;
 }
