@@ -105,4 +105,30 @@ std::vector<wire::NsExtent> DirtyRanges::extents(const std::vector<wire::NsExten
   return out;
 }
 
+std::vector<wire::NsExtent> overlaid(const std::vector<wire::NsExtent>& all,
+                                     const std::vector<wire::NsExtent>& fresh) {
+  std::vector<wire::NsExtent> out = fresh;
+  std::size_t first = 0; // of `fresh` that does not end before the extent
+  for (const wire::NsExtent& old : all) {
+    const std::uint64_t end = old.offset + old.length;
+    std::uint64_t at = old.offset; // what lies before is done
+    const auto keep_up_to = [&](std::uint64_t to) {
+      if (to <= at) return;
+      wire::NsExtent piece = old;
+      piece.offset = at;
+      piece.length = to - at;
+      piece.source += at - old.offset;
+      out.push_back(std::move(piece));
+    };
+    while (first < fresh.size() && fresh[first].offset + fresh[first].length <= at) ++first;
+    for (std::size_t i = first; i < fresh.size() && fresh[i].offset < end; ++i) {
+      keep_up_to(fresh[i].offset);
+      at = std::max(at, fresh[i].offset + fresh[i].length);
+    }
+    keep_up_to(end);
+  }
+  std::ranges::sort(out, {}, &wire::NsExtent::offset);
+  return out;
+}
+
 } // namespace cairn::fuse

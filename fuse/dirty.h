@@ -43,4 +43,9 @@ private:
   std::uint64_t bytes_ = 0;
 };
 
+// What a file's extents are after a commit of `fresh` (in order of offset, without overlap, as
+// `all` is): it covers what was there, pieces of which remain before and behind.
+std::vector<wire::NsExtent> overlaid(const std::vector<wire::NsExtent>& all,
+                                     const std::vector<wire::NsExtent>& fresh);
+
 } // namespace cairn::fuse

@@ -28,6 +28,8 @@ constexpr std::chrono::seconds kTryTimeout{30};
 constexpr std::chrono::milliseconds kRetryPause{300};
 constexpr std::size_t kPagesMax = 65'536;
 constexpr int kReadTries = 3; // of content that was replaced meanwhile
+// How long a file is held for an open that is about to come.
+constexpr std::chrono::milliseconds kHoldFor{1000};
 
 // Failures that time may heal.
 bool is_passing(Errc code) {
@@ -129,12 +131,7 @@ Task<void> Mount::create(Ask ask, wire::NsCreate request, int flags) {
   fuse_req* reply = ask->take();
   // A caller that was killed meanwhile never closes it.
   if (reply == nullptr || fuse_reply_create(reply, &entry, &info) != 0) {
-    wire::NsClose close;
-    close.inode = attributes.inode;
-    wire::Bytes goodbye = wire::encode(close);
-    let_go(node);
-    static_cast<void>(
-        co_await this->ask<wire::NsInode>(NsOp::close, NsIdentity(), std::move(goodbye)));
+    co_await close_handle(node);
   }
 }
 
@@ -163,6 +160,8 @@ Task<void> Mount::open_file(Ask ask, std::uint64_t inode, int flags) {
   }
   if (error != 0) {
     let_go(node);
+    // The kernel looks the name up once more, and by then it may lead to yet another file.
+    if (error == ESTALE) replaced_until_ = std::chrono::steady_clock::now() + kHoldFor;
     ask->error(error);
     co_return;
   }
@@ -171,14 +170,11 @@ Task<void> Mount::open_file(Ask ask, std::uint64_t inode, int flags) {
   info.flags = flags;
   info.fh = static_cast<std::uint64_t>(flags & O_ACCMODE);
   info.keep_cache = keeps_pages(inode, said.reply.attributes.data_version) ? 1 : 0;
+  ++statistics_.opens;
+  if (info.keep_cache) ++statistics_.opens_kept_pages;
   fuse_req* reply = ask->take();
   if (reply == nullptr || fuse_reply_open(reply, &info) != 0) {
-    wire::NsClose close;
-    close.inode = inode;
-    wire::Bytes goodbye = wire::encode(close);
-    let_go(node);
-    static_cast<void>(
-        co_await this->ask<wire::NsInode>(NsOp::close, NsIdentity(), std::move(goodbye)));
+    co_await close_handle(node);
   }
 }
 
@@ -203,12 +199,36 @@ Task<void> Mount::release(Ask ask, std::uint64_t inode, bool flock, std::uint64_
                   node->error);
     node->error = 0;
   }
+  co_await close_handle(node);
+}
+
+Task<void> Mount::close_handle(NodeRef node) {
   let_go(node);
   wire::NsClose close;
-  close.inode = inode;
+  close.inode = node->inode;
   wire::Bytes message = wire::encode(close);
-  static_cast<void>(
-      co_await this->ask<wire::NsInode>(NsOp::close, NsIdentity(), std::move(message)));
+  static_cast<void>(co_await ask<wire::NsInode>(NsOp::close, NsIdentity(), std::move(message)));
+}
+
+Task<bool> Mount::hold_a_moment(std::uint64_t inode, NsIdentity who) {
+  const NodeRef node = hold(inode);
+  wire::NsOpen open;
+  open.inode = inode;
+  wire::Bytes message = wire::encode(open);
+  const auto said = co_await ask<wire::NsNodeReply>(NsOp::open, std::move(who), std::move(message));
+  if (!said) {
+    let_go(node);
+    co_return false;
+  }
+  spawn(
+      io_.get_executor(),
+      [](Mount* self, NodeRef held) -> Task<void> {
+        asio::steady_timer timer(self->io_.get_executor(), kHoldFor);
+        co_await timer.async_wait(as_result);
+        co_await self->close_handle(std::move(held));
+      }(this, node),
+      "hold");
+  co_return true;
 }
 
 // --- reading -------------------------------------------------------------------------------------
@@ -275,6 +295,7 @@ Task<void> Mount::read(Ask ask, std::uint64_t inode, std::uint64_t offset, std::
           parts.push_back(extent);
       }
       const std::chrono::milliseconds limit = options_.soft ? options_.timeout : kTryTimeout;
+      ask->wait_for(kWaitsForStorage);
       if (!parts.empty()) fetched = co_await data_.read(std::move(parts), offset, latest, limit);
     }
     if (!fetched) {
@@ -296,6 +317,7 @@ Task<void> Mount::read(Ask ask, std::uint64_t inode, std::uint64_t offset, std::
     }
     for (const auto& batch : written) batch->ranges.overlay(offset, latest);
     dirty.overlay(offset, latest);
+    statistics_.read_bytes += latest.size();
     if (fuse_req* reply = ask->take())
       fuse_reply_buf(reply, reinterpret_cast<const char*>(latest.data()), latest.size());
   }
@@ -342,7 +364,9 @@ Task<void> Mount::write(Ask ask, std::uint64_t inode, std::uint64_t offset, wire
   node->writer = ask->opened();
   if (node->dirty.bytes() >= kBatchBytes || node->dirty.runs() >= kBatchRuns) seal(node);
   const std::size_t size = bytes.size();
+  statistics_.written_bytes += size;
   bytes = wire::Bytes();
+  ask->wait_for(kWaitsForStoring);
   // The bytes are taken; but who writes faster than the cluster stores must wait for it.
   while (!ask->answered() && !node->flushing.empty() &&
          (node->flushing.size() > kBatchesMax || unstored_ > kUnstoredMax))
@@ -407,6 +431,8 @@ Task<void> Mount::commit_all(NodeRef node) {
       continue;
     }
     unstored_ -= batch->ranges.bytes();
+    statistics_.stored_bytes += batch->ranges.bytes();
+    ++statistics_.commits;
     node->flushing.pop_front();
     node->changed.cancel();
   }
@@ -435,11 +461,25 @@ Task<int> Mount::commit(NodeRef node, std::shared_ptr<Batch> batch) {
     // Others appended before us: the kernel has our bytes at the wrong place.
     pages_.erase(node->inode);
   }
+  // Nobody else changed it in between: where its bytes are now need not be asked.
+  const bool ours = node->known && said.reply.attributes.data_version == node->data_version + 1;
+  std::vector<wire::NsExtent> content;
+  if (ours) {
+    if (batch->append) {
+      for (wire::NsExtent& extent : change.extents) extent.offset += said.reply.offset;
+    }
+    content = overlaid(node->extents, change.extents);
+  }
   changed_here(*node, said.reply.attributes);
+  if (ours) {
+    node->extents = std::move(content);
+    node->known = true;
+  }
   co_return 0;
 }
 
 void Mount::fail_writes(const NodeRef& node, int error) {
+  ++statistics_.writes_failed;
   node->error = error;
   for (const auto& batch : node->flushing) {
     batch->lost = true;
@@ -468,7 +508,11 @@ Task<void> Mount::flush(Ask ask, std::uint64_t inode, bool writable, std::uint64
   const bool locked = owner != 0 && std::ranges::any_of(node->locks, [&](const wire::NsLock& lock) {
                         return lock.owner == owner && lock.kind == wire::NsLockKind::posix;
                       });
-  if (writable || locked) co_await settle(node);
+  if (writable || locked) {
+    ask->wait_for(kWaitsForStoring);
+    co_await settle(node);
+    ask->wait_for(kWaitsForTracker);
+  }
   if (locked) {
     // close(2) frees all locks of a process.
     wire::NsLock unlock;
@@ -487,6 +531,7 @@ Task<void> Mount::write_back_old() {
   while (!closing_) {
     write_back_timer_.expires_after(std::chrono::seconds(1));
     co_await write_back_timer_.async_wait(as_result);
+    tell_slow_ones();
     const auto old = std::chrono::steady_clock::now() - kWriteBackAfter;
     std::vector<NodeRef> due;
     for (const auto& [inode, node] : nodes_) {
@@ -610,6 +655,7 @@ Task<void> Mount::lock(Ask ask, wire::NsLock request) {
     ask->error(EBADF);
     co_return;
   }
+  if (request.wait) ask->wait_for(kWaitsForLock);
   const int error = co_await set_lock(ask, ask->who(), node, request);
   if (error == 0 && ask->answered() && request.type != wire::NsLockType::unlock) {
     // Granted to somebody who was told that it was not.

@@ -22,6 +22,8 @@ using wire::NsOp;
 constexpr std::size_t kEventsKept = 4096;
 // A signal ends what has not been answered after so long.
 constexpr std::chrono::milliseconds kInterruptAfter{1000};
+// What has taken longer is logged, while it does.
+constexpr std::chrono::seconds kSlow{3};
 
 NsSession::Options session_options(const MountOptions& options) {
   NsSession::Options out;
@@ -108,9 +110,29 @@ Task<void> Mount::interrupted(std::uint64_t number) {
   if (const Ask ask = tell()) ask->error(EINTR);
 }
 
-Task<void> Mount::finish(std::uint64_t number, Task<void> work) {
+Task<void> Mount::finish(std::uint64_t number, Ask ask, Task<void> work) {
   co_await std::move(work);
   requests_.erase(number);
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(ask->took());
+  statistics_.answered(ask->operation(), took, ask->failure());
+  // Those that were told of while they hung.
+  if (took > kSlow && !ask->tell_slow())
+    spdlog::warn("a slow operation ended op={} seconds={:.1f} waited_for=\"{}\" error={}",
+                 ask->operation(), std::chrono::duration<double>(took).count(), ask->waits_for(),
+                 ask->failure());
+}
+
+void Mount::tell_slow_ones() {
+  const auto since = Request::Clock::now() - kSlow;
+  for (const auto& [number, request] : requests_) {
+    const Ask ask = request.lock();
+    // Who waits for a lock may do so for hours.
+    if (!ask || ask->answered() || ask->asked() > since || ask->waits_for() == kWaitsForLock ||
+        !ask->tell_slow())
+      continue;
+    ++statistics_.slow;
+    spdlog::warn("a slow operation op={} waits_for=\"{}\"", ask->operation(), ask->waits_for());
+  }
 }
 
 // --- the session ---------------------------------------------------------------------------------
@@ -118,6 +140,7 @@ Task<void> Mount::finish(std::uint64_t number, Task<void> work) {
 void Mount::attached(const wire::NsAttachReply& reply, bool lost) {
   if (lost) lose_session();
   if (reply.session == 0) return;
+  ++statistics_.attaches;
   const bool other = session_number_ != 0 && session_number_ != reply.session;
   if (session_number_ != 0) {
     spdlog::info("attached session={} same={} drop_caches={} reclaim={}", reply.session, !other,
@@ -158,6 +181,7 @@ Task<void> Mount::tell_opens_again(bool reclaim) {
 }
 
 void Mount::lose_session() {
+  ++statistics_.sessions_lost;
   spdlog::error(
       "the session with the tracker was lost: locks are gone, and what was not committed");
   for (const auto& [inode, node] : nodes_) {
@@ -178,6 +202,7 @@ void Mount::drop_caches(std::uint64_t position) {
 }
 
 void Mount::on_events(std::uint64_t position, const std::vector<wire::NsEvent>& events) {
+  statistics_.events += events.size();
   for (const wire::NsEvent& event : events) {
     if (event.kind == NsEventKind::drop_all) {
       drop_caches(position);

@@ -9,6 +9,7 @@
 #include "fuse/notifier.h"
 #include "fuse/options.h"
 #include "fuse/request.h"
+#include "fuse/statistics.h"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -58,19 +59,22 @@ public:
   Notifier& notifier() { return notifier_; }
 
 private:
-  // Hands a question to the loop. `work` makes the coroutine that answers it.
+  // Hands a question to the loop, named as libfuse names it. `work` makes the coroutine that
+  // answers it.
   template <class Work>
-  void begin(fuse_req* request, bool groups, Work work) {
+  void begin(fuse_req* request, const char* operation, bool groups, Work work) {
     NsIdentity who = identity(request, groups);
     const std::uint64_t number = next_request_.fetch_add(1, std::memory_order_relaxed);
-    auto ask = std::make_shared<Request>(request, std::move(who));
+    auto ask = std::make_shared<Request>(request, operation, std::move(who));
     watch_interrupt(request, number);
     asio::post(io_, [this, number, ask = std::move(ask), work = std::move(work)]() mutable {
       requests_.emplace(number, ask);
-      spawn(io_.get_executor(), finish(number, work(std::move(ask))), "request");
+      Task<void> answer = work(ask);
+      spawn(io_.get_executor(), finish(number, std::move(ask), std::move(answer)), "request");
     });
   }
-  Task<void> finish(std::uint64_t number, Task<void> work);
+  Task<void> finish(std::uint64_t number, Ask ask, Task<void> work);
+  void tell_slow_ones();
   static NsIdentity identity(fuse_req* request, bool groups);
   static void watch_interrupt(fuse_req* request, std::uint64_t number);
   Task<void> interrupted(std::uint64_t number);
@@ -134,6 +138,7 @@ private:
   Task<void> open_directory(Ask ask, fuse_file_info info);
   Task<void> readdir(Ask ask, std::uint64_t inode, std::uint64_t handle, std::size_t size,
                      std::uint64_t offset, bool plus);
+  Task<void> answer_statistics(Ask ask, std::size_t size);
   Task<void> getxattr(Ask ask, std::uint64_t inode, std::string name, std::size_t size);
   Task<void> listxattr(Ask ask, std::uint64_t inode, std::size_t size);
   Task<void> change_xattr(Ask ask, wire::NsOp op, wire::Bytes message);
@@ -142,6 +147,10 @@ private:
   // --- content (files.cpp)
   using NodeRef = std::shared_ptr<Node>;
   NodeRef hold(std::uint64_t inode); // one handle more
+  // One handle less, here and at the tracker.
+  Task<void> close_handle(NodeRef node);
+  // Keeps a file open for a second, for whoever has just looked its name up. False: it is gone.
+  Task<bool> hold_a_moment(std::uint64_t inode, NsIdentity who);
   void let_go(const NodeRef& node);
   NodeRef find(std::uint64_t inode) const;
   void take_content(Node& node, const wire::NsNodeReply& reply);
@@ -177,6 +186,7 @@ private:
 
   asio::io_context& io_;
   MountOptions options_;
+  Statistics statistics_;
   std::shared_ptr<ClientCore> core_;
   std::shared_ptr<NsSession> session_;
   NsData data_;
@@ -193,6 +203,8 @@ private:
   std::unordered_map<std::uint64_t, NodeRef> nodes_;       // open files, by inode
   std::uint64_t unstored_ = 0;                             // bytes written in all of them
   std::unordered_map<std::uint64_t, std::uint64_t> pages_; // inode: data version of the kernel's
+  // Until then files that are looked up are held: one was replaced between its lookup and its open.
+  std::chrono::steady_clock::time_point replaced_until_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Directory>> directories_; // by handle
   std::uint64_t next_directory_ = 1;
 

@@ -15,15 +15,33 @@ namespace {
 constexpr std::uint32_t kPageBytes = 256 * 1024;
 // Cookies of directories begin after "." and "..".
 constexpr std::uint64_t kFirstOffset = 2;
+// A name may lead to a file that is about to go for as long as the tracker's log takes to be
+// synced.
+constexpr int kHoldTries = 12;
+constexpr std::chrono::milliseconds kHoldPause{2};
+constexpr std::chrono::milliseconds kHoldPauseMost{50};
 } // namespace
 
 Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
   wire::NsLookup question;
   question.parent = parent;
   question.name = std::move(name);
-  wire::Bytes message = wire::encode(question);
-  const auto said =
-      co_await this->ask<wire::NsNodeReply>(NsOp::lookup, ask->who(), std::move(message));
+  const wire::Bytes message = wire::encode(question);
+  Said<wire::NsNodeReply> said;
+  // Who opens a file that others replace again and again must not always come too late.
+  auto pause = kHoldPause;
+  for (int tries = 0; tries < kHoldTries && !ask->answered(); ++tries) {
+    wire::Bytes copy = message;
+    said = co_await this->ask<wire::NsNodeReply>(NsOp::lookup, ask->who(), std::move(copy));
+    const bool hold = said && said.reply.attributes.type == wire::NsType::regular &&
+                      std::chrono::steady_clock::now() < replaced_until_;
+    if (!hold) break;
+    const bool held = co_await hold_a_moment(said.reply.attributes.inode, ask->opened());
+    if (held) break;
+    asio::steady_timer timer(io_.get_executor(), pause);
+    co_await timer.async_wait(as_result);
+    pause = std::min(pause * 2, kHoldPauseMost);
+  }
   if (said.error != ENOENT) {
     answer_entry(ask, said, parent);
     co_return;
@@ -40,7 +58,11 @@ Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
 
 Task<void> Mount::getattr(Ask ask, std::uint64_t inode) {
   // Who asks after a write must not see other times once it is committed.
-  if (const NodeRef open = find(inode); open && !open->is_clean()) co_await settle(open);
+  if (const NodeRef open = find(inode); open && !open->is_clean()) {
+    ask->wait_for(kWaitsForStoring);
+    co_await settle(open);
+    ask->wait_for(kWaitsForTracker);
+  }
   wire::NsInode question;
   question.inode = inode;
   wire::Bytes message = wire::encode(question);
@@ -61,7 +83,11 @@ Task<void> Mount::setattr(Ask ask, wire::NsSetattr change, bool opened) {
   }
   // Written before, so it counts before: a size cuts it, a time is later than its.
   const NodeRef open = find(change.inode);
-  if (open && !open->is_clean()) co_await settle(open);
+  if (open && !open->is_clean()) {
+    ask->wait_for(kWaitsForStoring);
+    co_await settle(open);
+    ask->wait_for(kWaitsForTracker);
+  }
   wire::Bytes message = wire::encode(change);
   NsIdentity who = opened ? ask->opened() : ask->who();
   const auto said =
@@ -239,6 +265,17 @@ void Mount::answer_bytes(const Ask& ask, wire::View bytes, std::size_t size) {
     fuse_reply_xattr(request, bytes.size());
   else
     fuse_reply_buf(request, reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+Task<void> Mount::answer_statistics(Ask ask, std::size_t size) {
+  Statistics::Now now;
+  now.connected = session_->connected();
+  now.open_files = nodes_.size();
+  now.unstored_bytes = unstored_;
+  now.waiting = requests_.size() - 1; // without this one
+  const std::string text = statistics_.text(now);
+  answer_bytes(ask, wire::as_view(text), size);
+  co_return;
 }
 
 Task<void> Mount::getxattr(Ask ask, std::uint64_t inode, std::string name, std::size_t size) {

@@ -127,13 +127,13 @@ fuse_lowlevel_ops Mount::operations() {
   ops.init = &Mount::init;
   ops.lookup = [](fuse_req_t req, fuse_ino_t parent, const char* name) {
     Mount& self = self_of(req);
-    self.begin(req, true, [&self, parent, name = std::string(name)](Ask ask) mutable {
+    self.begin(req, "lookup", true, [&self, parent, name = std::string(name)](Ask ask) mutable {
       return self.lookup(std::move(ask), self.inode_of(parent), std::move(name));
     });
   };
   ops.getattr = [](fuse_req_t req, fuse_ino_t node, fuse_file_info*) {
     Mount& self = self_of(req);
-    self.begin(req, false, [&self, node](Ask ask) {
+    self.begin(req, "getattr", false, [&self, node](Ask ask) {
       return self.getattr(std::move(ask), self.inode_of(node));
     });
   };
@@ -162,13 +162,13 @@ fuse_lowlevel_ops Mount::operations() {
     request.atime = time_of(to->st_atim);
     request.mtime = time_of(to->st_mtim);
     const bool opened = file != nullptr;
-    self.begin(req, true, [&self, request, opened](Ask ask) {
+    self.begin(req, "setattr", true, [&self, request, opened](Ask ask) {
       return self.setattr(std::move(ask), request, opened);
     });
   };
   ops.readlink = [](fuse_req_t req, fuse_ino_t node) {
     Mount& self = self_of(req);
-    self.begin(req, false, [&self, node](Ask ask) {
+    self.begin(req, "readlink", false, [&self, node](Ask ask) {
       return self.readlink(std::move(ask), self.inode_of(node));
     });
   };
@@ -180,7 +180,7 @@ fuse_lowlevel_ops Mount::operations() {
     request.type = static_cast<wire::NsType>((mode & S_IFMT) >> 12U);
     request.mode = static_cast<std::uint16_t>(mode & 07777U);
     request.rdev = std::uint64_t{major(device)} << 32U | minor(device);
-    self.begin(req, true,
+    self.begin(req, "mknod", true,
                [&self, at = request.parent, message = wire::encode(request)](Ask ask) mutable {
                  return self.make(std::move(ask), NsOp::mknod, at, std::move(message));
                });
@@ -191,7 +191,7 @@ fuse_lowlevel_ops Mount::operations() {
     request.parent = self.inode_of(parent);
     request.name = name;
     request.mode = static_cast<std::uint16_t>(mode & 07777U);
-    self.begin(req, true,
+    self.begin(req, "mkdir", true,
                [&self, at = request.parent, message = wire::encode(request)](Ask ask) mutable {
                  return self.make(std::move(ask), NsOp::mkdir, at, std::move(message));
                });
@@ -202,7 +202,7 @@ fuse_lowlevel_ops Mount::operations() {
     request.parent = self.inode_of(parent);
     request.name = name;
     request.target = target;
-    self.begin(req, true,
+    self.begin(req, "symlink", true,
                [&self, at = request.parent, message = wire::encode(request)](Ask ask) mutable {
                  return self.make(std::move(ask), NsOp::symlink, at, std::move(message));
                });
@@ -213,20 +213,20 @@ fuse_lowlevel_ops Mount::operations() {
     request.inode = self.inode_of(node);
     request.parent = self.inode_of(parent);
     request.name = name;
-    self.begin(req, true,
+    self.begin(req, "link", true,
                [&self, at = request.parent, message = wire::encode(request)](Ask ask) mutable {
                  return self.make(std::move(ask), NsOp::link, at, std::move(message));
                });
   };
   ops.unlink = [](fuse_req_t req, fuse_ino_t parent, const char* name) {
     Mount& self = self_of(req);
-    self.begin(req, true, [&self, parent, name = std::string(name)](Ask ask) mutable {
+    self.begin(req, "unlink", true, [&self, parent, name = std::string(name)](Ask ask) mutable {
       return self.remove(std::move(ask), NsOp::unlink, self.inode_of(parent), std::move(name));
     });
   };
   ops.rmdir = [](fuse_req_t req, fuse_ino_t parent, const char* name) {
     Mount& self = self_of(req);
-    self.begin(req, true, [&self, parent, name = std::string(name)](Ask ask) mutable {
+    self.begin(req, "rmdir", true, [&self, parent, name = std::string(name)](Ask ask) mutable {
       return self.remove(std::move(ask), NsOp::rmdir, self.inode_of(parent), std::move(name));
     });
   };
@@ -239,26 +239,26 @@ fuse_lowlevel_ops Mount::operations() {
     request.new_parent = self.inode_of(new_parent);
     request.new_name = new_name;
     request.flags = flags; // as in rename(2); the tracker refuses what it does not know
-    self.begin(req, true,
+    self.begin(req, "rename", true,
                [&self, request](Ask ask) { return self.rename(std::move(ask), request); });
   };
   ops.statfs = [](fuse_req_t req, fuse_ino_t node) {
     Mount& self = self_of(req);
-    self.begin(req, false,
+    self.begin(req, "statfs", false,
                [&self, node](Ask ask) { return self.statfs(std::move(ask), self.inode_of(node)); });
   };
 
   // --- directories
   ops.opendir = [](fuse_req_t req, fuse_ino_t, fuse_file_info* file) {
     Mount& self = self_of(req);
-    self.begin(req, false, [&self, info = *file](Ask ask) {
+    self.begin(req, "opendir", false, [&self, info = *file](Ask ask) {
       return self.open_directory(std::move(ask), info);
     });
   };
   ops.readdir = [](fuse_req_t req, fuse_ino_t node, std::size_t size, off_t offset,
                    fuse_file_info* file) {
     Mount& self = self_of(req);
-    self.begin(req, true, [&self, node, size, offset, handle = file->fh](Ask ask) {
+    self.begin(req, "readdir", true, [&self, node, size, offset, handle = file->fh](Ask ask) {
       return self.readdir(std::move(ask), self.inode_of(node), handle, size,
                           static_cast<std::uint64_t>(offset), false);
     });
@@ -266,7 +266,7 @@ fuse_lowlevel_ops Mount::operations() {
   ops.readdirplus = [](fuse_req_t req, fuse_ino_t node, std::size_t size, off_t offset,
                        fuse_file_info* file) {
     Mount& self = self_of(req);
-    self.begin(req, true, [&self, node, size, offset, handle = file->fh](Ask ask) {
+    self.begin(req, "readdirplus", true, [&self, node, size, offset, handle = file->fh](Ask ask) {
       return self.readdir(std::move(ask), self.inode_of(node), handle, size,
                           static_cast<std::uint64_t>(offset), true);
     });
@@ -287,13 +287,19 @@ fuse_lowlevel_ops Mount::operations() {
       fuse_reply_err(req, ENODATA);
       return;
     }
-    self.begin(req, true, [&self, node, size, name = std::string(name)](Ask ask) mutable {
-      return self.getxattr(std::move(ask), self.inode_of(node), std::move(name), size);
-    });
+    if (node == FUSE_ROOT_ID && name == kStatisticsAttribute) {
+      self.begin(req, "getxattr", false,
+                 [&self, size](Ask ask) { return self.answer_statistics(std::move(ask), size); });
+      return;
+    }
+    self.begin(req, "getxattr", true,
+               [&self, node, size, name = std::string(name)](Ask ask) mutable {
+                 return self.getxattr(std::move(ask), self.inode_of(node), std::move(name), size);
+               });
   };
   ops.listxattr = [](fuse_req_t req, fuse_ino_t node, std::size_t size) {
     Mount& self = self_of(req);
-    self.begin(req, true, [&self, node, size](Ask ask) {
+    self.begin(req, "listxattr", true, [&self, node, size](Ask ask) {
       return self.listxattr(std::move(ask), self.inode_of(node), size);
     });
   };
@@ -311,7 +317,7 @@ fuse_lowlevel_ops Mount::operations() {
     request.mode = (flags & 1) != 0   ? wire::NsXattrMode::create // XATTR_CREATE
                    : (flags & 2) != 0 ? wire::NsXattrMode::replace
                                       : wire::NsXattrMode::either;
-    self.begin(req, true, [&self, message = wire::encode(request)](Ask ask) mutable {
+    self.begin(req, "setxattr", true, [&self, message = wire::encode(request)](Ask ask) mutable {
       return self.change_xattr(std::move(ask), NsOp::setxattr, std::move(message));
     });
   };
@@ -320,7 +326,7 @@ fuse_lowlevel_ops Mount::operations() {
     wire::NsRemoveXattr request;
     request.inode = self.inode_of(node);
     request.name = name;
-    self.begin(req, true, [&self, message = wire::encode(request)](Ask ask) mutable {
+    self.begin(req, "removexattr", true, [&self, message = wire::encode(request)](Ask ask) mutable {
       return self.change_xattr(std::move(ask), NsOp::removexattr, std::move(message));
     });
   };
@@ -337,26 +343,26 @@ fuse_lowlevel_ops Mount::operations() {
                        : (file->flags & O_TRUNC) != 0 ? wire::NsExisting::truncate
                                                       : wire::NsExisting::keep;
     request.open = true;
-    self.begin(req, true, [&self, request, flags = file->flags](Ask ask) {
+    self.begin(req, "create", true, [&self, request, flags = file->flags](Ask ask) {
       return self.create(std::move(ask), request, flags);
     });
   };
   ops.open = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
     Mount& self = self_of(req);
-    self.begin(req, true, [&self, node, flags = file->flags](Ask ask) {
+    self.begin(req, "open", true, [&self, node, flags = file->flags](Ask ask) {
       return self.open_file(std::move(ask), self.inode_of(node), flags);
     });
   };
   ops.release = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
     Mount& self = self_of(req);
     const bool flock = file->flock_release != 0;
-    self.begin(req, false, [&self, node, flock, owner = file->lock_owner](Ask ask) {
+    self.begin(req, "release", false, [&self, node, flock, owner = file->lock_owner](Ask ask) {
       return self.release(std::move(ask), self.inode_of(node), flock, owner);
     });
   };
   ops.read = [](fuse_req_t req, fuse_ino_t node, std::size_t size, off_t offset, fuse_file_info*) {
     Mount& self = self_of(req);
-    self.begin(req, false, [&self, node, size, offset](Ask ask) {
+    self.begin(req, "read", false, [&self, node, size, offset](Ask ask) {
       return self.read(std::move(ask), self.inode_of(node), static_cast<std::uint64_t>(offset),
                        size);
     });
@@ -367,7 +373,7 @@ fuse_lowlevel_ops Mount::operations() {
     // Pages that the kernel writes back have their place already.
     const bool append =
         (file->flags & O_APPEND) != 0 && file->writepage == 0 && !self.options_.writeback;
-    self.begin(req, false,
+    self.begin(req, "write", false,
                [&self, node, offset, append,
                 bytes = wire::to_bytes(std::string_view(from, size))](Ask ask) mutable {
                  return self.write(std::move(ask), self.inode_of(node),
@@ -378,13 +384,13 @@ fuse_lowlevel_ops Mount::operations() {
   ops.flush = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
     Mount& self = self_of(req);
     const bool writable = is_writable(static_cast<int>(file->fh));
-    self.begin(req, false, [&self, node, writable, owner = file->lock_owner](Ask ask) {
+    self.begin(req, "flush", false, [&self, node, writable, owner = file->lock_owner](Ask ask) {
       return self.flush(std::move(ask), self.inode_of(node), writable, owner);
     });
   };
   ops.fsync = [](fuse_req_t req, fuse_ino_t node, int, fuse_file_info*) {
     Mount& self = self_of(req);
-    self.begin(req, false, [&self, node](Ask ask) {
+    self.begin(req, "fsync", false, [&self, node](Ask ask) {
       return self.flush(std::move(ask), self.inode_of(node), true, 0);
     });
   };
@@ -415,7 +421,7 @@ fuse_lowlevel_ops Mount::operations() {
         fuse_reply_err(req, EOPNOTSUPP);
         return;
     }
-    self.begin(req, false,
+    self.begin(req, "fallocate", false,
                [&self, request](Ask ask) { return self.fallocate(std::move(ask), request); });
   };
   ops.copy_file_range = [](fuse_req_t req, fuse_ino_t from, off_t from_offset, fuse_file_info*,
@@ -428,7 +434,7 @@ fuse_lowlevel_ops Mount::operations() {
     request.to = self.inode_of(to);
     request.to_offset = static_cast<std::uint64_t>(to_offset);
     request.length = length;
-    self.begin(req, false,
+    self.begin(req, "copy_file_range", false,
                [&self, request](Ask ask) { return self.copy_range(std::move(ask), request); });
   };
   ops.lseek = [](fuse_req_t req, fuse_ino_t node, off_t offset, int whence, fuse_file_info*) {
@@ -441,7 +447,7 @@ fuse_lowlevel_ops Mount::operations() {
     request.inode = self.inode_of(node);
     request.offset = static_cast<std::uint64_t>(offset);
     request.hole = whence == SEEK_HOLE;
-    self.begin(req, false,
+    self.begin(req, "lseek", false,
                [&self, request](Ask ask) { return self.seek(std::move(ask), request); });
   };
 
@@ -449,7 +455,7 @@ fuse_lowlevel_ops Mount::operations() {
   ops.getlk = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file, struct flock* lock) {
     Mount& self = self_of(req);
     const wire::NsLock request = lock_of(self.inode_of(node), file->lock_owner, *lock);
-    self.begin(req, false,
+    self.begin(req, "getlk", false,
                [&self, request](Ask ask) { return self.getlock(std::move(ask), request); });
   };
   ops.setlk = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file, struct flock* lock,
@@ -457,7 +463,7 @@ fuse_lowlevel_ops Mount::operations() {
     Mount& self = self_of(req);
     wire::NsLock request = lock_of(self.inode_of(node), file->lock_owner, *lock);
     request.wait = sleep != 0;
-    self.begin(req, false,
+    self.begin(req, "setlk", false,
                [&self, request](Ask ask) { return self.lock(std::move(ask), request); });
   };
   ops.flock = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file, int op) {
@@ -472,7 +478,7 @@ fuse_lowlevel_ops Mount::operations() {
                    : kind == LOCK_EX ? wire::NsLockType::write
                                      : wire::NsLockType::unlock;
     request.wait = (op & LOCK_NB) == 0;
-    self.begin(req, false,
+    self.begin(req, "flock", false,
                [&self, request](Ask ask) { return self.lock(std::move(ask), request); });
   };
   return ops;

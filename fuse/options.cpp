@@ -73,8 +73,9 @@ options of Cairn:
   acl             POSIX access control lists
   writeback       the kernel gathers small writes; for files that one machine writes
   allow_other     other users may use the mount (always, when root mounts)
+  suid, dev       set-ID bits and device nodes count; without them nosuid,nodev
 
-Options of mount(8) and FUSE (rw suid dev exec atime and their opposites, default_permissions,
+Options of mount(8) and FUSE (rw exec atime and their opposites, default_permissions,
 max_read=, fsname=, subtype=, _netdev, nofail, noauto, x-...) are accepted.
 )";
 

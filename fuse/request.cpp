@@ -20,11 +20,15 @@ NsIdentity Request::opened() const {
 
 fuse_req* Request::take() {
   on_interrupt_ = {};
+  if (request_ != nullptr) answered_ = Clock::now();
   return std::exchange(request_, nullptr);
 }
 
 void Request::error(int number) {
-  if (fuse_req* request = take()) fuse_reply_err(request, number);
+  if (fuse_req* request = take()) {
+    failure_ = number;
+    fuse_reply_err(request, number);
+  }
 }
 
 void Request::interrupt() {

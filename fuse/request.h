@@ -4,9 +4,11 @@
 
 #include "client/namespace_session.h"
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <utility>
 
 struct fuse_req;
 
@@ -14,10 +16,26 @@ namespace cairn::fuse {
 
 class Request {
 public:
-  Request(fuse_req* request, NsIdentity who) : request_(request), who_(std::move(who)) {}
+  using Clock = std::chrono::steady_clock;
+
+  // `operation` is a literal: what the kernel asks for, as libfuse calls it.
+  Request(fuse_req* request, const char* operation, NsIdentity who)
+      : request_(request), operation_(operation), who_(std::move(who)) {}
   ~Request();
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
+
+  const char* operation() const { return operation_; }
+  Clock::time_point asked() const { return asked_; }
+  // From question to answer, or until now.
+  Clock::duration took() const { return (answered() ? answered_ : Clock::now()) - asked_; }
+  // The errno that was answered; 0 also before.
+  int failure() const { return failure_; }
+  // For the log of slow ones: what an answer depends on just now, as a literal.
+  const char* waits_for() const { return waits_for_; }
+  void wait_for(const char* what) { waits_for_ = what; }
+  // True the first time: a slow one is told of once while it hangs.
+  bool tell_slow() { return !std::exchange(told_slow_, true); }
 
   // Who asks, for the tracker.
   const NsIdentity& who() const { return who_; }
@@ -38,11 +56,23 @@ public:
 
 private:
   fuse_req* request_;
+  const char* operation_;
+  const Clock::time_point asked_ = Clock::now();
+  Clock::time_point answered_;
+  const char* waits_for_ = "the tracker";
+  int failure_ = 0;
+  bool told_slow_ = false;
   NsIdentity who_;
   std::function<void()> on_interrupt_;
 };
 
 using Ask = std::shared_ptr<Request>;
+
+// What Request::wait_for() takes.
+inline constexpr const char* kWaitsForStorage = "a storage node";
+inline constexpr const char* kWaitsForStoring = "the storing of what was written";
+inline constexpr const char* kWaitsForLock = "a lock";
+inline constexpr const char* kWaitsForTracker = "the tracker";
 
 // The errno a caller is told for a failure of ours. What a tracker answered is an errno already;
 // silence and broken connections are EIO.

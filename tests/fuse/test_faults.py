@@ -2,6 +2,8 @@
 nothing hangs that can be told."""
 
 import os
+import signal
+import subprocess
 import threading
 import time
 import unittest
@@ -70,6 +72,19 @@ class Faults(mounts.MountTest):
         self.assertTrue(writer.stop())
         self.assertEqual(writer.errors, [], "a hard mount waits")
         self.check(files.directory + "/tracker", writer.kept)
+
+    def test_what_hangs_is_logged_and_a_signal_ends_it(self):
+        files = self.mount()
+        self.cluster.kill(self.cluster.tracker)
+        try:
+            waiter = subprocess.Popen(["mkdir", files.path("hangs")], stderr=subprocess.DEVNULL)
+            wait_until("a line about it", lambda: 'waits_for="the tracker"' in files.messages(), 20)
+            self.assertIsNone(waiter.poll())
+            waiter.send_signal(signal.SIGINT)
+            self.assertNotEqual(waiter.wait(10), 0)
+        finally:
+            self.cluster.start_node(self.cluster.tracker)
+        wait_until("the mount again", lambda: self.works(files.path("after")), 30)
 
     def test_a_storage_node_goes(self):
         files = self.mount()

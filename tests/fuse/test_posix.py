@@ -226,6 +226,16 @@ class Posix(mounts.MountTest):
         self.assertGreaterEqual(space.f_blocks, space.f_bfree)
         self.assertEqual(space.f_namemax, 255)
 
+    def test_what_it_did_is_told(self):
+        self.put("f", b"x" * 5_000)
+        told = os.getxattr(self.files.directory, "user.cairn.stats").decode()
+        seen = dict(line.rsplit(" ", 1) for line in told.splitlines() if not line.startswith("#"))
+        self.assertEqual(seen["cairn_mount_connected"], "1")
+        self.assertGreaterEqual(int(seen["cairn_mount_stored_bytes_total"]), 5_000)
+        self.assertGreaterEqual(int(seen['cairn_mount_operations_total{op="create"}']), 1)
+        self.assertEqual(seen["cairn_mount_unstored_bytes"], "0")
+        self.assertEqual(os.listxattr(self.files.directory), [])
+
 
 class Ways(mounts.MountTest):
     """Other ways to mount."""

@@ -4,12 +4,20 @@ import contextlib
 import os
 import pathlib
 import shutil
+import socket
 import sqlite3
 import subprocess
+import sys
 import tarfile
+import tempfile
+import threading
+import time
 import unittest
+import urllib.error
+import urllib.request
 
 import mounts
+from fastdfs import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -19,6 +27,39 @@ def run(*command, **options):
     if done.returncode != 0:
         raise AssertionError(f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done.stdout
+
+
+NGINX = """
+daemon off;
+pid {scratch}/pid;
+error_log {scratch}/error.log;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {scratch}/1;
+  proxy_temp_path {scratch}/2;
+  fastcgi_temp_path {scratch}/3;
+  uwsgi_temp_path {scratch}/4;
+  scgi_temp_path {scratch}/5;
+  sendfile on;
+  server {{ listen 127.0.0.1:{port}; root {root}; }}
+}}
+"""
+
+# Loopback addresses are never a proxy's business, whatever the environment says.
+HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def fetch(url):
+    for _ in range(100):
+        try:
+            with HTTP.open(url, timeout=30) as reply:
+                return reply.read()
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ConnectionRefusedError):
+                raise
+            time.sleep(0.05)  # it is still starting
+    raise AssertionError(f"nobody answers {url}")
 
 
 def need(program):
@@ -63,6 +104,47 @@ class Programs(mounts.MountTest):
         command = ["rsync", "-ai", f"{ROOT}/common/", os.path.join(self.here, "common/")]
         self.assertNotEqual(run(*command), "")
         self.assertEqual(run(*command), "")
+
+    def test_nginx_serves_whole_files_while_they_are_replaced(self):
+        need("nginx")
+        writer = self.mount()
+        os.chmod(self.here, 0o755)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        scratch = tempfile.mkdtemp(prefix="cairn-nginx-")
+        self.addCleanup(shutil.rmtree, scratch)
+        conf = os.path.join(scratch, "nginx.conf")
+        with open(conf, "w", encoding="utf-8") as file:
+            file.write(NGINX.format(scratch=scratch, port=port, root=self.here))
+
+        def put(version):
+            # As publishers do it: a new file, renamed over the old one.
+            there = writer.path(self._testMethodName)
+            with open(os.path.join(there, "new"), "wb") as file:
+                file.write(bytes([version]) * (40_000 + version))
+            os.rename(os.path.join(there, "new"), os.path.join(there, "page"))
+
+        put(0)
+        server = subprocess.Popen(["nginx", "-p", scratch, "-c", conf])
+        try:
+            seen = set()
+            for version in range(1, 40):
+                changing = threading.Thread(target=put, args=(version,))
+                changing.start()
+                for _ in range(5):
+                    body = fetch(f"http://127.0.0.1:{port}/page")
+                    self.assertEqual(body, body[:1] * (40_000 + body[0]))
+                    seen.add(body[0])
+                changing.join()
+            self.assertGreater(len(seen), 5)
+            wait_until("the last version",
+                       lambda: fetch(f"http://127.0.0.1:{port}/page")[0] == 39, 5)
+        finally:
+            server.terminate()
+            server.wait(30)
+            with open(os.path.join(scratch, "error.log"), encoding="utf-8") as log:
+                print(log.read(), end="", file=sys.stderr)
 
     def test_git(self):
         need("git")

@@ -3,12 +3,15 @@
 import fcntl
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
+import time
 import unittest
 
 import mounts
+import workload
 from fastdfs import wait_until
 
 # Run by two processes, one a mount: read, add one, write, under a lock.
@@ -113,6 +116,29 @@ class TwoMounts(mounts.MountTest):
                 with self.assertRaises(BlockingIOError):
                     fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(other, fcntl.LOCK_EX)
+
+    @unittest.skipUnless(workload.FULL, "waits for the end of a lease: CAIRN_TEST_FULL=1")
+    def test_a_frozen_mount_has_lost_its_lock_and_what_it_had_not_stored(self):
+        mine = os.open(self.one.path("frozen"), os.O_RDWR | os.O_CREAT)
+        os.write(mine, b"before")
+        os.fsync(mine)
+        fcntl.flock(mine, fcntl.LOCK_EX)
+        os.pwrite(mine, b"too late", 0)
+        self.one.process.send_signal(signal.SIGSTOP)
+        try:
+            with open(self.two.path("frozen"), "r+b", buffering=0) as other:
+                start = time.monotonic()
+                fcntl.flock(other, fcntl.LOCK_EX)
+                self.assertLess(time.monotonic() - start, 40)
+                other.write(b"theirs")
+        finally:
+            self.one.process.send_signal(signal.SIGCONT)
+        with self.assertRaises(OSError):
+            os.fsync(mine)
+        os.close(mine)
+        for mount in (self.one, self.two):
+            with open(mount.path("frozen"), "rb") as file:
+                self.assertEqual(file.read(), b"theirs")
 
     def test_a_storm_of_both_ends_the_same_at_both(self):
         seed = int(os.environ.get("CAIRN_SEED", "0")) or random.randrange(1 << 30)

@@ -101,5 +101,43 @@ TEST(DirtyRanges, RandomWritesReadAsInAnArray) {
   }
 }
 
+// Extents after a commit, against an array that says which byte of which stored file is where.
+TEST(Overlaid, RandomCommitsNameTheSameBytes) {
+  using Byte = std::pair<std::string, std::uint64_t>;
+  for (unsigned seed = 1; seed <= 200; ++seed) {
+    std::mt19937 dice(seed);
+    const auto roll = [&](unsigned below) { return static_cast<std::uint64_t>(dice() % below); };
+    std::vector<Byte> model(400);
+    std::vector<wire::NsExtent> all;
+    for (int step = 0; step < 20; ++step) {
+      std::vector<wire::NsExtent> fresh;
+      std::uint64_t source = roll(5);
+      for (std::uint64_t at = roll(200); fresh.size() < 4 && at < 380; at += roll(30)) {
+        wire::NsExtent extent;
+        extent.offset = at;
+        extent.length = 1 + roll(20);
+        extent.id = "file" + std::to_string(step);
+        extent.source = source;
+        for (std::uint64_t i = 0; i < extent.length; ++i)
+          model[at + i] = Byte(extent.id, source + i);
+        at += extent.length;
+        source += extent.length;
+        fresh.push_back(std::move(extent));
+      }
+      all = overlaid(all, fresh);
+    }
+    std::vector<Byte> seen(400);
+    std::uint64_t end = 0;
+    for (const wire::NsExtent& extent : all) {
+      ASSERT_GE(extent.offset, end) << "seed " << seed;
+      ASSERT_GT(extent.length, 0U) << "seed " << seed;
+      end = extent.offset + extent.length;
+      for (std::uint64_t i = 0; i < extent.length; ++i)
+        seen[extent.offset + i] = Byte(extent.id, extent.source + i);
+    }
+    ASSERT_EQ(seen, model) << "seed " << seed;
+  }
+}
+
 } // namespace
 } // namespace cairn::fuse

@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <sstream>
 
 namespace cairn::fuse {
 namespace {
@@ -120,6 +123,23 @@ TEST(MountOptions, TheEnvironmentNamesTrackersAndCredentials) {
   const auto given = parse({":/images", "/mnt", "-o", "conf=/a.conf"}, {{"CAIRN_CONF", "/b.conf"}});
   ASSERT_TRUE(given);
   EXPECT_EQ(given->conf, "/a.conf");
+}
+
+// The manual page has every option that --help has.
+TEST(MountOptions, TheManualPageIsComplete) {
+  std::ifstream file(CAIRN_SOURCE_DIR "/fuse/cairn-mount.8");
+  const std::string page((std::istreambuf_iterator<char>(file)), {});
+  std::istringstream help{std::string(mount_help())};
+  bool options = false;
+  int seen = 0;
+  for (std::string line; std::getline(help, line);) {
+    if (line.starts_with("options of Cairn")) options = true;
+    if (!options || !line.starts_with("  ") || line.starts_with("   ")) continue;
+    const std::string name = line.substr(2, line.find_first_of("=, ", 2) - 2);
+    EXPECT_NE(page.find(name), std::string::npos) << name;
+    ++seen;
+  }
+  EXPECT_GT(seen, 10);
 }
 
 } // namespace
