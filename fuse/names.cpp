@@ -15,7 +15,11 @@ namespace {
 constexpr std::uint32_t kPageBytes = 256 * 1024;
 // Cookies of directories begin after "." and "..".
 constexpr std::uint64_t kFirstOffset = 2;
-constexpr int kHoldTries = 10;
+// A name may lead to a file that is about to go for as long as the tracker's log takes to be
+// synced.
+constexpr int kHoldTries = 12;
+constexpr std::chrono::milliseconds kHoldPause{2};
+constexpr std::chrono::milliseconds kHoldPauseMost{50};
 } // namespace
 
 Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
@@ -25,7 +29,8 @@ Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
   const wire::Bytes message = wire::encode(question);
   Said<wire::NsNodeReply> said;
   // Who opens a file that others replace again and again must not always come too late.
-  for (int tries = 0; tries < kHoldTries; ++tries) {
+  auto pause = kHoldPause;
+  for (int tries = 0; tries < kHoldTries && !ask->answered(); ++tries) {
     wire::Bytes copy = message;
     said = co_await this->ask<wire::NsNodeReply>(NsOp::lookup, ask->who(), std::move(copy));
     const bool hold = said && said.reply.attributes.type == wire::NsType::regular &&
@@ -33,6 +38,9 @@ Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
     if (!hold) break;
     const bool held = co_await hold_a_moment(said.reply.attributes.inode, ask->opened());
     if (held) break;
+    asio::steady_timer timer(io_.get_executor(), pause);
+    co_await timer.async_wait(as_result);
+    pause = std::min(pause * 2, kHoldPauseMost);
   }
   if (said.error != ENOENT) {
     answer_entry(ask, said, parent);
