@@ -1,4 +1,6 @@
 // Origin marks on a real disk: they stay with their file and come with its copies.
+#include "common/base/crc32.h"
+#include "common/base/file_id.h"
 #include "storage/store/store.h"
 #include "tests/unit/config/temporary_directory.h"
 
@@ -59,12 +61,18 @@ TEST_F(OriginMarks, StayWithTheFile) {
 }
 
 TEST_F(OriginMarks, ComeWithACopyOrAfterIt) {
-  const auto name = *parse_remote_name("M00/00/01/CgAAAWXoaYCIBsrXAAAAAAAAAAAAAAA123.jpg");
+  const wire::Bytes content = wire::to_bytes("x");
+  FileIdFields fields;
+  fields.source = SourceRef::from_server_id(7);
+  fields.timestamp = 1'700'000'000;
+  fields.size_field = make_size_field(content.size(), FileKind::normal, 5);
+  fields.crc32 = crc32(0, content);
+  const auto name = *parse_remote_name(make_remote_name(0, 0, 1, fields, "123.jpg"));
   Origin from;
   from.id = 7;
   from.stamp = 5;
   from.mtime = 1'700'000'000;
-  ASSERT_TRUE(store_->put(name, wire::to_bytes("x"), from)) << "brought by a reader";
+  ASSERT_TRUE(store_->put(name, content, from)) << "brought by a reader";
   EXPECT_EQ(store_->mark_of(name), "");
   from.mark = "late";
   EXPECT_NE(store_->apply_mark(name, from)->seq, 0U);
