@@ -55,8 +55,8 @@ public:
   Task<Status> stream(std::vector<wire::NsExtent> extents, std::uint64_t offset,
                       std::uint64_t length, Sink::Writer sink, Timeout timeout, Progress progress);
 
-  // Removes stored files that were never committed, as well as that goes: with the cluster's secret.
-  // What others leave is found by its mark.
+  // Removes stored files that were never committed, as well as that goes: with the cluster's
+  // secret. What others leave is found by its mark.
   Task<void> discard(std::vector<wire::NsExtent> extents);
 
   // The mark of whatever a session stores in an export; inode, path and ranges are to be added.

@@ -354,8 +354,8 @@ private:
       CAIRN_RETURN_IF_ERROR(tree->read(from.path.path, std::move(out)));
       return std::fflush(stdout) == 0 ? Status() : errno_error("standard output", errno);
     }
-    // Beside the target, then renamed: nobody sees half a file. Not with its name in front, which may
-    // be as long as names can be.
+    // Beside the target, then renamed: nobody sees half a file. Not with its name in front, which
+    // may be as long as names can be.
     std::string temporary = (to.local.parent_path() / ".cairn-XXXXXX").string();
     const int fd = ::mkostemp(temporary.data(), O_CLOEXEC);
     if (fd < 0) return errno_error(temporary, errno);

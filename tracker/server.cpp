@@ -94,7 +94,7 @@ public:
       policy.orphan_age_s = static_cast<std::uint64_t>(config_.orphan_age.count());
       views_.emplace(*store_);
       namespace_.emplace(io_.at(0).get_executor(), *log_, *views_, readers_, tracker_->cluster(),
-                          Credentials(secret_, tls_.connect), policy);
+                         Credentials(secret_, tls_.connect), policy);
       backup_.emplace(*store_, readers_, config_.base_path / "data" / "backup");
       namespace_->set_backup(&*backup_);
       tracker_->set_namespace(&*namespace_);

@@ -42,14 +42,12 @@ struct CopyFacts {
 
   static constexpr auto fields() {
     using M = CopyFacts;
-    return std::tuple{integer(&M::presence),      integer(&M::damaged),
-                      integer(&M::crc_known),     integer(&M::size),
-                      integer(&M::crc32),         integer(&M::mtime),
-                      integer(&M::stamp),         integer(&M::meta_stamp),
-                      integer(&M::meta_crc32),    integer(&M::meta_damaged),
-                      integer(&M::deleted_stamp), integer(&M::deleted_by),
-                      integer(&M::is_listed),     string(&M::mark),
-                      integer(&M::reused_stamp)};
+    return std::tuple{
+        integer(&M::presence),     integer(&M::damaged),       integer(&M::crc_known),
+        integer(&M::size),         integer(&M::crc32),         integer(&M::mtime),
+        integer(&M::stamp),        integer(&M::meta_stamp),    integer(&M::meta_crc32),
+        integer(&M::meta_damaged), integer(&M::deleted_stamp), integer(&M::deleted_by),
+        integer(&M::is_listed),    string(&M::mark),           integer(&M::reused_stamp)};
   }
 };
 

@@ -1,7 +1,8 @@
 // What a stored file says of the part of the namespace that it was uploaded for. A client gives it
 // with the upload; storage nodes keep it with the file (as an extended attribute, in the log and in
-// the catalogue) and pass it on to their group (SyncOp::extra of a put), and never look inside. The tracker reads it to
-// find what a crash left between an upload and its commit, and to rebuild a lost namespace.
+// the catalogue) and pass it on to their group (SyncOp::extra of a put), and never look inside. The
+// tracker reads it to find what a crash left between an upload and its commit, and to rebuild a
+// lost namespace.
 //
 // Small enough for the room that ext4 has in an inode when the path is short: integers are varints.
 //

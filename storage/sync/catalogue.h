@@ -40,8 +40,7 @@ struct CatalogueRow {
   static constexpr auto fields() {
     using M = CatalogueRow;
     return std::tuple{wire::nested(&M::summary), wire::integer(&M::origin_id),
-                      wire::integer(&M::seq), wire::integer(&M::crc_known),
-                      wire::string(&M::mark)};
+                      wire::integer(&M::seq), wire::integer(&M::crc_known), wire::string(&M::mark)};
   }
 };
 

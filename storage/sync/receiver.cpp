@@ -66,8 +66,7 @@ Origin origin_of(const wire::SyncOp& op) {
   origin.restored = op.kind == wire::SyncKind::put && op.extra == kRestoredMark;
   origin.to_trash = op.kind == wire::SyncKind::remove && op.extra == kTrashMark;
   // What was in the trash has no origin mark.
-  if (op.kind == wire::SyncKind::put && !origin.restored &&
-      op.extra.size() <= wire::kOriginMarkMax)
+  if (op.kind == wire::SyncKind::put && !origin.restored && op.extra.size() <= wire::kOriginMarkMax)
     origin.mark = op.extra;
   return origin;
 }

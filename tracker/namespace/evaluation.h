@@ -68,8 +68,8 @@ public:
   // Destroys up to `limit` files whose time in the trash is over; answers how many.
   Result<std::uint64_t> empty_trash(std::uint64_t now_s, std::uint64_t limit);
 
-  // Puts rows right that check_tables() has found wrong and that have not changed since; answers how
-  // many.
+  // Puts rows right that check_tables() has found wrong and that have not changed since; answers
+  // how many.
   Result<std::uint64_t> mend(const std::vector<RowFix>& fixes);
   // From now on no change can name these stored files, until acquit().
   void condemn(const std::vector<std::string>& refs);

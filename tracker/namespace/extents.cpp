@@ -45,8 +45,9 @@ Result<std::vector<Extent>> Evaluation::checked_extents(
     CAIRN_TRY(one, from_wire(extent));
     CAIRN_TRY(condemned, view_.get(key::condemned(one.ref)));
     if (condemned)
-      return errno_of(ESTALE, extent.id + " was stored long ago for a session that is over: it is "
-                                          "being removed");
+      return errno_of(ESTALE, extent.id +
+                                  " was stored long ago for a session that is over: it is "
+                                  "being removed");
     if (!out.empty() && one.offset < out.back().end())
       return errno_of(EINVAL, "extents overlap or are out of order");
     out.push_back(std::move(one));
