@@ -1,13 +1,21 @@
 // A copy of a store that is in use. LevelDB never changes a table it has written: those are linked.
+// But only those that the copied manifest names: a compaction may be writing others, and the copy,
+// once it is opened, would write tables of the same numbers over them, in the store itself.
 // The manifest goes first, so that every table it names is there to be linked; nothing is removed
 // meanwhile (PinningEnv) and nothing applied, so the write-ahead logs that follow it are complete.
 // What a compaction adds to the manifest behind our back is cut off with its tail.
 #include "common/base/durable_file.h"
+#include "common/base/text.h"
 #include "tracker/log/meta_store.h"
 #include "tracker/log/pinning_env.h"
 
+#include <leveldb/db.h>
+
+#include <charconv>
 #include <fcntl.h>
 #include <fstream>
+#include <set>
+#include <string_view>
 #include <system_error>
 #include <unistd.h>
 
@@ -16,6 +24,8 @@ namespace cairn::tracker {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int kManifestTries = 100;
 
 Status sync_path(const fs::path& path, int flags) {
   const int fd = ::open(path.c_str(), flags | O_CLOEXEC);
@@ -38,6 +48,28 @@ private:
   PinningEnv& env_;
 };
 
+// Numbers of the tables that make up the store now: lines " 17:4096['a' .. 'd']" for each level.
+std::set<std::uint64_t> tables_of(leveldb::DB& db) {
+  std::string text;
+  std::set<std::uint64_t> tables;
+  if (!db.GetProperty("leveldb.sstables", &text)) return tables;
+  for (const std::string_view line : split(text, '\n')) {
+    std::uint64_t number = 0;
+    if (!line.starts_with(' ')) continue;
+    const char* const end = line.data() + line.size();
+    const auto [after, error] = std::from_chars(line.data() + 1, end, number);
+    if (error == std::errc() && after != end && *after == ':') tables.insert(number);
+  }
+  return tables;
+}
+
+std::uint64_t number_of(const fs::path& name) {
+  const std::string stem = name.stem().string();
+  std::uint64_t number = 0;
+  std::from_chars(stem.data(), stem.data() + stem.size(), number);
+  return number;
+}
+
 Error failed(const std::string& what, const std::error_code& code) {
   return errno_error(what, code.value());
 }
@@ -45,19 +77,27 @@ Error failed(const std::string& what, const std::error_code& code) {
 } // namespace
 
 Status MetaStore::copy_files(const fs::path& to, std::vector<fs::path>& copied) {
-  std::ifstream current(directory_ / "CURRENT");
-  std::string manifest;
-  if (!std::getline(current, manifest) || manifest.empty())
-    return Error{Errc::io_error, "cannot read " + (directory_ / "CURRENT").string()};
   std::error_code failure;
   const auto copy = [&](const fs::path& name) -> Status {
-    fs::copy_file(directory_ / name, to / name, failure);
+    fs::copy_file(directory_ / name, to / name, fs::copy_options::overwrite_existing, failure);
     if (failure) return failed("copy " + (directory_ / name).string(), failure);
     copied.push_back(to / name);
     return {};
   };
-  CAIRN_RETURN_IF_ERROR(copy(manifest));
-  CAIRN_RETURN_IF_ERROR(copy("CURRENT"));
+  // The manifest of one moment between two compactions.
+  std::set<std::uint64_t> tables;
+  for (int tries = 0;; ++tries) {
+    if (tries == kManifestTries) return Error{Errc::busy, "the store is being compacted"};
+    tables = tables_of(*db_);
+    std::ifstream current(directory_ / "CURRENT");
+    std::string manifest;
+    if (!std::getline(current, manifest) || manifest.empty())
+      return Error{Errc::io_error, "cannot read " + (directory_ / "CURRENT").string()};
+    copied.clear();
+    CAIRN_RETURN_IF_ERROR(copy(manifest));
+    CAIRN_RETURN_IF_ERROR(copy("CURRENT"));
+    if (tables_of(*db_) == tables) break;
+  }
   std::vector<fs::path> names;
   for (fs::directory_iterator at(directory_, failure), end; !failure && at != end;
        at.increment(failure))
@@ -66,6 +106,7 @@ Status MetaStore::copy_files(const fs::path& to, std::vector<fs::path>& copied) 
   for (const fs::path& name : names) {
     if (name.extension() == ".log") CAIRN_RETURN_IF_ERROR(copy(name));
     if (name.extension() != ".ldb" && name.extension() != ".sst") continue;
+    if (!tables.contains(number_of(name))) continue;
     fs::create_hard_link(directory_ / name, to / name, failure);
     if (failure) return failed("link " + (to / name).string(), failure);
   }
