@@ -103,12 +103,13 @@ Task<HttpReply> PathChanges::answer(ResolvedUrl url) {
   const Grant grant = guard_.admit_change(request, path, std::string_view(path).substr(1),
                                           removes ? auth::kDelete : auth::kWrite);
   if (grant.refusal) co_return *grant.refusal;
-  if (removes) co_return co_await remove(request, grant, std::move(path));
-  if (path.ends_with('/') || path.find('/', 1) == std::string::npos) {
-    HttpReply reply = error_reply(405, "a file is sent to /EXPORT/PATH");
+  // An export as a whole is changed by `cairn export` only.
+  if (path.find('/', 1) == std::string::npos || (!removes && path.ends_with('/'))) {
+    HttpReply reply = error_reply(405, "a file is at /EXPORT/PATH");
     reply.headers.emplace_back("Allow", std::string(kAllowed));
     co_return reply;
   }
+  if (removes) co_return co_await remove(request, grant, std::move(path));
   if (uploads_.fetch_add(1) >= context_.config.http.uploads_max) {
     --uploads_;
     co_return later("too many uploads at once");

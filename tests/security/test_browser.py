@@ -23,7 +23,7 @@ const show = (result) => { document.getElementById("out").textContent = JSON.str
 const attempt = async (what) => { try { return await what(); } catch (e) { return "refused"; } };
 (async () => {
   const result = {};
-  const content = new Uint8Array(100000).map((_, i) => i * 7 % 251);
+  const content = new Uint8Array(100000).map((_, i) => i * 7 %% 251);
   result.put = await attempt(async () => {
     const reply = await fetch(%(put)s, {method: "PUT", body: content,
                                         headers: {"Content-Type": "image/jpeg"}});
