@@ -5,6 +5,7 @@
 #include "common/wire/copies.h"
 #include "common/wire/namespace_paths.h"
 #include "common/wire/origin_mark.h"
+#include "storage/handlers/http_answers.h"
 #include "storage/handlers/incoming.h"
 #include "storage/http/url.h"
 
@@ -21,24 +22,6 @@ namespace cairn::storage {
 namespace {
 
 constexpr std::string_view kAllowed = "GET, HEAD, PUT, DELETE";
-
-HttpReply json_reply(int status, const nlohmann::json& document) {
-  HttpReply reply = HttpReply::text(
-      status, document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n",
-      "application/json");
-  reply.headers.emplace_back("Cache-Control", "no-store");
-  return reply;
-}
-
-HttpReply error_reply(int status, std::string_view why) {
-  return json_reply(status, {{"error", std::string(why)}});
-}
-
-HttpReply later(std::string_view why) {
-  HttpReply reply = error_reply(503, why);
-  reply.headers.emplace_back("Retry-After", "1");
-  return reply;
-}
 
 // What a client is told of a change that the tracker, or the store, refused.
 HttpReply failed(const Error& error) {

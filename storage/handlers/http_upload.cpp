@@ -3,6 +3,7 @@
 
 #include "common/base/text.h"
 #include "common/wire/copies.h"
+#include "storage/handlers/http_answers.h"
 #include "storage/handlers/incoming.h"
 #include "storage/http/multipart.h"
 #include "storage/http/url.h"
@@ -25,18 +26,6 @@ constexpr std::size_t kMetadataMax = 32 * 1024;
 constexpr const char* kCopiesHeader = "X-Cairn-Copies";
 constexpr std::string_view kAllowed = "GET, HEAD, POST, PUT, DELETE";
 
-HttpReply json_reply(int status, const nlohmann::json& document) {
-  HttpReply reply = HttpReply::text(
-      status, document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n",
-      "application/json");
-  reply.headers.emplace_back("Cache-Control", "no-store");
-  return reply;
-}
-
-HttpReply error_reply(int status, std::string_view why) {
-  return json_reply(status, {{"error", std::string(why)}});
-}
-
 // What a client is told of a failed change. Never the detail: it names paths.
 HttpReply failed(const Error& error) {
   switch (error.code) {
@@ -57,9 +46,7 @@ HttpReply failed(const Error& error) {
     default:
       break;
   }
-  HttpReply reply = error_reply(503, "try again later");
-  reply.headers.emplace_back("Retry-After", "1");
-  return reply;
+  return later("try again later");
 }
 
 // "name\x02value\x01…" of the X-Cairn-Meta-… headers.
@@ -170,9 +157,7 @@ Task<HttpReply> HttpChanges::answer(ResolvedUrl url) {
 
   if (uploads_.fetch_add(1) >= context_.config.http.uploads_max) {
     --uploads_;
-    HttpReply reply = error_reply(503, "too many uploads at once");
-    reply.headers.emplace_back("Retry-After", "1");
-    co_return reply;
+    co_return later("too many uploads at once");
   }
   const CountDown mark(uploads_);
   co_return co_await upload(request, grant, std::string(file_name));

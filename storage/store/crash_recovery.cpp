@@ -1,12 +1,12 @@
 // What a crash left between a file and its log record.
 #include "common/base/crc32.h"
+#include "storage/store/directory_names.h"
 #include "storage/store/store.h"
 
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <ctime>
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,22 +24,6 @@ namespace {
 constexpr std::uint64_t kLogTail = 32 << 20;
 // A file is written before its record: at most this long before, unless the disk stood still.
 constexpr std::uint32_t kSlack = 60;
-
-// Names in `directory` (relative to `base`), without "." and "..".
-std::vector<std::string> list(int base, const std::string& directory) {
-  std::vector<std::string> names;
-  const int fd = ::openat(base, directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return names;
-  DIR* const open = ::fdopendir(fd);
-  if (open == nullptr) {
-    ::close(fd);
-    return names;
-  }
-  while (const dirent* entry = ::readdir(open))
-    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
-  ::closedir(open);
-  return names;
-}
 
 bool changed_since(int base, const std::string& name, std::uint32_t since) {
   struct stat info {};
@@ -190,12 +174,12 @@ Result<std::uint64_t> Store::recover_after_crash() {
     const auto index = static_cast<std::uint8_t>(i);
     char prefix[8];
     std::snprintf(prefix, sizeof prefix, "M%02X/", index);
-    for (const std::string& high : list(path.data_fd, ".")) {
+    for (const std::string& high : names_in(path.data_fd, ".")) {
       if (high.size() != 2) continue;
-      for (const std::string& low : list(path.data_fd, high)) {
+      for (const std::string& low : names_in(path.data_fd, high)) {
         const std::string directory = high + "/" + low;
         if (low.size() != 2 || !changed_since(path.data_fd, directory, since)) continue;
-        for (const std::string& leaf : list(path.data_fd, directory)) {
+        for (const std::string& leaf : names_in(path.data_fd, directory)) {
           const std::string true_name = directory + "/" + leaf;
           if (!changed_since(path.data_fd, true_name, since)) continue;
           const bool is_side = leaf.ends_with("-m");

@@ -7,11 +7,11 @@
 // it is to use its name again after the delete, as a slave's name may be: with the time of that in
 // its extended attribute, which travels with the file and which older deletes do not touch.
 #include "common/base/crc32.h"
+#include "storage/store/directory_names.h"
 #include "storage/store/store.h"
 
 #include <algorithm>
 #include <ctime>
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -47,25 +47,10 @@ std::string unflat(std::string name) {
   return name;
 }
 
-std::vector<std::string> entries(int base, const std::string& directory) {
-  std::vector<std::string> names;
-  const int fd = ::openat(base, directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0) return names;
-  DIR* const open = ::fdopendir(fd);
-  if (open == nullptr) {
-    ::close(fd);
-    return names;
-  }
-  while (const dirent* entry = ::readdir(open))
-    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
-  ::closedir(open);
-  return names;
-}
-
 // The days that have a directory, the latest first.
 std::vector<std::uint64_t> days_of(int data_fd) {
   std::vector<std::uint64_t> days;
-  for (const std::string& name : entries(data_fd, kTrash)) {
+  for (const std::string& name : names_in(data_fd, kTrash)) {
     if (name.size() <= 8 &&
         std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; }))
       days.push_back(std::stoull(name));
@@ -152,7 +137,7 @@ std::vector<TrashedFile> Store::list_trash(std::uint8_t store_path, const std::s
   std::snprintf(prefix, sizeof prefix, "M%02X/", store_path);
   for (const std::uint64_t day : days_of(path.data_fd)) {
     const std::string directory = directory_of_day(day);
-    for (const std::string& entry : entries(path.data_fd, directory)) {
+    for (const std::string& entry : names_in(path.data_fd, directory)) {
       const auto name = parse_remote_name(prefix + unflat(entry)); // a side file is none
       if (!name || name->canonical() <= after) continue;
       TrashedFile file;
@@ -283,7 +268,7 @@ std::uint64_t Store::empty_trash(std::uint64_t before) {
       // The whole day must be over for so long.
       if ((day + 1) * kDaySeconds > before) continue;
       const std::string directory = directory_of_day(day);
-      for (const std::string& entry : entries(path->data_fd, directory)) {
+      for (const std::string& entry : names_in(path->data_fd, directory)) {
         if (::unlinkat(path->data_fd, (directory + "/" + entry).c_str(), 0) == 0 &&
             !entry.ends_with("-m"))
           ++removed;

@@ -57,6 +57,7 @@ TEST(MetaStore, ACheckpointIsOneMomentOfABusyStore) {
     for (std::uint64_t i = 1; !stop; ++i) ASSERT_TRUE(write(*store, i, false));
   });
   for (int i = 0; i < 5; ++i) {
+    // Nothing to wait for: the writer is to get on.
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
     const fs::path copy = directory.path() / ("copy" + std::to_string(i));
     const auto position = store->checkpoint(copy);
