@@ -1,7 +1,8 @@
-// A copy of a store that is in use. LevelDB never changes a table it has written: those are linked.
-// But only those that the copied manifest names: a compaction may be writing others, and the copy,
-// once it is opened, would write tables of the same numbers over them, in the store itself.
-// The manifest goes first, so that every table it names is there to be linked; nothing is removed
+// A copy of a store that is in use. LevelDB never changes a table that it has written: those are
+// linked. A table that came while we looked is copied: it is whole if the manifest names it, but a
+// compaction may still be writing it, and the copy, once it is opened, would write a table of its
+// own under the same number, over the one in the store if they were linked.
+// The manifest goes before the listing, so that every table it names is there; nothing is removed
 // meanwhile (PinningEnv) and nothing applied, so the write-ahead logs that follow it are complete.
 // What a compaction adds to the manifest behind our back is cut off with its tail.
 #include "common/base/durable_file.h"
@@ -24,8 +25,6 @@ namespace cairn::tracker {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int kManifestTries = 100;
 
 Status sync_path(const fs::path& path, int flags) {
   const int fd = ::open(path.c_str(), flags | O_CLOEXEC);
@@ -79,34 +78,30 @@ Error failed(const std::string& what, const std::error_code& code) {
 Status MetaStore::copy_files(const fs::path& to, std::vector<fs::path>& copied) {
   std::error_code failure;
   const auto copy = [&](const fs::path& name) -> Status {
-    fs::copy_file(directory_ / name, to / name, fs::copy_options::overwrite_existing, failure);
+    fs::copy_file(directory_ / name, to / name, failure);
     if (failure) return failed("copy " + (directory_ / name).string(), failure);
     copied.push_back(to / name);
     return {};
   };
-  // The manifest of one moment between two compactions.
-  std::set<std::uint64_t> tables;
-  for (int tries = 0;; ++tries) {
-    if (tries == kManifestTries) return Error{Errc::busy, "the store is being compacted"};
-    tables = tables_of(*db_);
-    std::ifstream current(directory_ / "CURRENT");
-    std::string manifest;
-    if (!std::getline(current, manifest) || manifest.empty())
-      return Error{Errc::io_error, "cannot read " + (directory_ / "CURRENT").string()};
-    copied.clear();
-    CAIRN_RETURN_IF_ERROR(copy(manifest));
-    CAIRN_RETURN_IF_ERROR(copy("CURRENT"));
-    if (tables_of(*db_) == tables) break;
-  }
+  const std::set<std::uint64_t> whole = tables_of(*db_);
+  std::ifstream current(directory_ / "CURRENT");
+  std::string manifest;
+  if (!std::getline(current, manifest) || manifest.empty())
+    return Error{Errc::io_error, "cannot read " + (directory_ / "CURRENT").string()};
+  CAIRN_RETURN_IF_ERROR(copy(manifest));
+  CAIRN_RETURN_IF_ERROR(copy("CURRENT"));
   std::vector<fs::path> names;
   for (fs::directory_iterator at(directory_, failure), end; !failure && at != end;
        at.increment(failure))
     names.push_back(at->path().filename());
   if (failure) return failed("read " + directory_.string(), failure);
   for (const fs::path& name : names) {
-    if (name.extension() == ".log") CAIRN_RETURN_IF_ERROR(copy(name));
-    if (name.extension() != ".ldb" && name.extension() != ".sst") continue;
-    if (!tables.contains(number_of(name))) continue;
+    const bool is_table = name.extension() == ".ldb" || name.extension() == ".sst";
+    if (!is_table && name.extension() != ".log") continue;
+    if (!whole.contains(number_of(name)) || !is_table) {
+      CAIRN_RETURN_IF_ERROR(copy(name));
+      continue;
+    }
     fs::create_hard_link(directory_ / name, to / name, failure);
     if (failure) return failed("link " + (to / name).string(), failure);
   }
