@@ -199,7 +199,8 @@ TEST(ClientUpload, MetadataFollowsTheFile) {
 }
 
 TEST(ClientUpload, AKeptConnectionThatDiedIsReplaced) {
-  // Each connection answers once and closes.
+  // Each connection answers once and closes. What is sent before the client can know that has an
+  // unknown outcome: another test.
   FakeServer storage([](FakePeer& peer) {
     if (peer.read_frame()) peer.reply(0, test::stored_reply(kName));
   });
@@ -208,6 +209,7 @@ TEST(ClientUpload, AKeptConnectionThatDiedIsReplaced) {
   for (int i = 0; i < 5; ++i) {
     const auto id = client.upload(Source::memory("hello\n"));
     ASSERT_TRUE(id) << i << ": " << id.error().text();
+    storage.wait_closed(i + 1);
   }
 }
 

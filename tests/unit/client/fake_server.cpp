@@ -121,8 +121,15 @@ void FakeServer::accept_all() {
       const std::lock_guard closing(mutex_);
       std::erase(open_, fd);
       ::close(fd);
+      ++closed_;
+      one_closed_.notify_all();
     });
   }
+}
+
+void FakeServer::wait_closed(int connections) {
+  std::unique_lock lock(mutex_);
+  one_closed_.wait(lock, [&] { return closed_ >= connections; });
 }
 
 FakeServer::Script answering(std::function<Answer(const Frame&)> answer) {

@@ -6,6 +6,7 @@
 #include "common/wire/frame.h"
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -61,6 +62,8 @@ public:
   Address address() const { return Address("127.0.0.1", port_); }
   // Connections so far.
   int connections() const { return connections_; }
+  // Blocks until so many connections were closed from this side.
+  void wait_closed(int connections);
 
 private:
   void accept_all();
@@ -69,7 +72,9 @@ private:
   std::uint16_t port_ = 0; // set while listener_ is made
   int listener_ = -1;
   std::atomic<int> connections_{0};
-  std::mutex mutex_; // guards open_ and threads_
+  std::mutex mutex_; // guards open_, closed_ and threads_
+  std::condition_variable one_closed_;
+  int closed_ = 0;
   std::vector<int> open_;
   std::vector<std::thread> threads_;
   std::thread acceptor_;
