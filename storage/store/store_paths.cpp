@@ -20,8 +20,8 @@ namespace {
 // Home of files without a name yet (O_TMPFILE) and of the name a replacing file has for a moment;
 // the nginx samples deny dot-directories.
 constexpr const char* kTemporary = ".tmp";
-// What a node remembers of its copies: at most 6 MiB for the good ones and 2 MiB for the others.
-constexpr Verdicts::Limits kRemembered{512 * 1024, 8 * 1024};
+// What a node remembers of its copies: at most 3 MiB for the good ones and 2 MiB for the others.
+constexpr Verdicts::Limits kRemembered{256 * 1024, 8 * 1024};
 
 // Two daemons on one store path would not see each other's changes. The lock ends with its
 // descriptor.
