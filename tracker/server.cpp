@@ -86,6 +86,7 @@ public:
     tracker_.emplace(io_.at(0).get_executor(), config_, uuid_, log_ ? &*log_ : nullptr,
                      std::move(facts), frame_gauge_, secret_, tls_.connect);
     tracker_->set_audit(audit_.get());
+    tracker_->set_certificate_expiry([this] { return tls_.expires(); });
     options_.keys = &tracker_->gate().keys;
     options_.key_limits = &key_limits_;
     if (log_) {

@@ -189,6 +189,11 @@ std::string metrics_text(Tracker& tracker) {
   node_families(out, tracker.cluster());
   if (const NamespaceService* service = tracker.namespace_service())
     namespace_families(out, *service);
+  if (const std::int64_t expires = tracker.certificate_expires(); expires != 0) {
+    out.family("cairn_tls_certificate_expires_seconds", "gauge",
+               "When the certificate of this node expires, unix time.");
+    out.sample(static_cast<std::uint64_t>(expires));
+  }
   out.family("cairn_alarms", "gauge", "What needs attention, by kind.");
   std::map<std::string, std::uint64_t> kinds;
   for (const Alarm& alarm : alarms(tracker)) ++kinds[alarm.code];
