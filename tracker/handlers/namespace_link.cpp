@@ -68,8 +68,7 @@ void NamespaceLink::cut() {
   room_.cancel();
 }
 
-void NamespaceLink::set_key(std::shared_ptr<const auth::AccessKey> key,
-                            const auth::KeyRing& keys) {
+void NamespaceLink::set_key(std::shared_ptr<const auth::AccessKey> key, const auth::KeyRing& keys) {
   key_ = std::move(key);
   keys_ = &keys;
 }
