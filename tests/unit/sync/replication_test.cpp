@@ -2,6 +2,7 @@
 // receiver directly, with lost connections, lost positions and repeated batches in between. Each
 // failure prints the seed that made it; CAIRN_SYNC_SEED runs one seed, CAIRN_SYNC_SEEDS so many (of
 // the short histories CAIRN_HISTORY_SEED and CAIRN_HISTORY_SEEDS).
+#include "common/base/crc32.h"
 #include "storage/sync/catalogue.h"
 #include "storage/sync/change_source.h"
 #include "storage/sync/receiver.h"
@@ -512,6 +513,14 @@ public:
       for (auto& [ends, stream] : streams_) EXPECT_TRUE(stream->drain());
   }
 
+  // Of what files() gives: enough to see what differs.
+  static std::string described(const std::string& file) {
+    const std::size_t end = file.rfind('|');
+    return std::to_string(end) + " bytes (" +
+           std::to_string(crc32(0, wire::as_view(file.substr(0, end)))) + ") and metadata '" +
+           file.substr(end + 1) + "'";
+  }
+
   void expect_equal() {
     const auto expected = nodes_.front()->files();
     for (auto& other : nodes_) {
@@ -520,8 +529,9 @@ public:
         const auto found = files.find(name);
         EXPECT_TRUE(found != files.end()) << name << " is not at node " << other->id;
         if (found == files.end()) continue;
-        EXPECT_TRUE(found->second == content) << name << " differs at node " << other->id << ": "
-                                              << found->second.size() << " and " << content.size();
+        EXPECT_TRUE(found->second == content)
+            << name << " differs at node " << other->id << ": " << described(found->second)
+            << " and " << described(content);
       }
       for (const auto& [name, content] : files)
         EXPECT_TRUE(expected.contains(name)) << name << " is only at node " << other->id;
