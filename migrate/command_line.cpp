@@ -133,7 +133,12 @@ void add_copy_options(CLI::App* sub, RunArgs& args, CopyFlags& flags, OutputOpti
              "end when nothing has worked for so long");
 }
 
-void settle(RunArgs& args, const CopyFlags& flags) {
+void settle(RunArgs& args, const CopyFlags& flags, const std::string& watch) {
+  if (!watch.empty()) {
+    auto parsed = parse_watch(watch);
+    if (!parsed) throw CLI::ValidationError(parsed.error().detail);
+    args.watch = *parsed;
+  }
   if (!flags.files_from.empty()) args.copy.files_from = read_list(flags.files_from, flags.from0);
 }
 
@@ -160,6 +165,7 @@ int run_command_line(int argc, char** argv) {
     sub->fallthrough();
     return sub;
   };
+  std::string watch; // empty: not wanted
   const auto copying = [&](const std::string& name, const std::string& help,
                            int (*function)(const Globals&, const RunArgs&)) {
     CLI::App* sub = verb(name, help);
@@ -168,7 +174,7 @@ int run_command_line(int argc, char** argv) {
         ->required();
     sub->add_option("DEST", copy_args.destination, "EXPORT[/PATH]")->required();
     sub->callback([&, function] {
-      settle(copy_args, flags);
+      settle(copy_args, flags, watch);
       run = [&, function] { return function(globals, copy_args); };
     });
     return sub;
@@ -176,6 +182,13 @@ int run_command_line(int argc, char** argv) {
   CLI::App* sub = copying("run", "Begin a job, or go on with it: one pass over the tree", &run_run);
   sub->add_option("--job", copy_args.job, "its name; default: made of SRC and DEST");
   sub->add_flag("--allow-empty", copy_args.allow_empty, "the source may be empty now");
+  // A flag that takes a value by '=' only: what follows it is SRC.
+  const auto watching = [&watch](CLI::App* of) {
+    of->add_flag("--watch{best}", watch,
+                 "then follow the source; --watch=fanotify, inotify or rescan:TIME, default: what "
+                 "works best here");
+  };
+  watching(sub);
   copying("plan", "What a job would copy: counts, sizes, odd names", &run_plan);
   sub = copying("sync", "One pass without keeping a job; one side may be :/EXPORT/PATH", &run_sync);
 
@@ -192,7 +205,11 @@ int run_command_line(int argc, char** argv) {
   sub->add_flag("--rebuild-ledger", resume_args.rebuild_ledger,
                 "put the ledger aside and make a new one by comparing with the destination");
   sub->add_flag("--allow-empty", resume_args.allow_empty, "the source may be empty now");
-  sub->callback([&] { run = [&] { return run_resume(globals, resume_args); }; });
+  watching(sub);
+  sub->callback([&] {
+    settle(resume_args, CopyFlags(), watch);
+    run = [&] { return run_resume(globals, resume_args); };
+  });
 
   sub = verb("freeze", "The source does not change any more: passes until one finds nothing new");
   sub->add_option("JOB", resume_args.job)->required();

@@ -159,6 +159,10 @@ Task<void> Copier::process(std::string path, WorkRow work) {
       wait = std::min(wait * 2, kPauseMost);
       continue;
     }
+    if (error.code == kNotEmpty && options_.copy->remove && !removals_over_) {
+      postponed_.insert(path);
+      break;
+    }
     ++tally_.failed;
     if (options_.problem) options_.problem(path, error);
     work.failed_pass = options_.pass;
@@ -175,6 +179,7 @@ Task<void> Copier::process(std::string path, WorkRow work) {
 
 Task<Status> Copier::attempt(Attempt& at) {
   if (options_.dry_run) co_return co_await try_dry(at);
+  if (!at.work.seen.is_directory()) CAIRN_CO_RETURN_IF_ERROR(co_await clear_directory(at));
   if (at.work.kind == WorkKind::link) co_return co_await make_link(at);
   if (at.work.seen.is_directory()) co_return co_await copy_directory(at);
   if (at.work.seen.is_regular()) co_return co_await copy_regular(at);
@@ -196,6 +201,19 @@ void Copier::finished(Attempt& at, const Entry& seen, std::uint64_t inode,
   row.flags = flags;
   at.batch.put_file(at.path, row);
   at.batch.finish_work(at.path, at.work.serial);
+}
+
+Task<Status> Copier::clear_directory(const Attempt& at) {
+  CAIRN_CO_TRY(before, ledger_.file(at.path));
+  if (!before || before->has(kRowGone) || !before->seen.is_directory()) co_return Status();
+  CAIRN_CO_TRY(parent, co_await directory(std::string(parent_of(at.path)), nullptr));
+  const Status done =
+      co_await destination_.remove(parent.inode, std::string(name_of(at.path)), true);
+  directories_.erase(at.path);
+  if (done.code() == kNotEmpty)
+    co_return Error{kNotEmpty, "a directory that is not empty is in its place at the destination"};
+  if (!done && !is_gone(done.error()) && done.code() != static_cast<Errc>(ENOTDIR)) co_return done;
+  co_return Status();
 }
 
 void Copier::vanish(Attempt& at) {

@@ -69,6 +69,13 @@ public:
 
   // Ends when the work is recorded as done or failed, or the run is to stop.
   Task<void> process(std::string path, WorkRow work);
+  // True for work that waits until what is in its place is removed.
+  bool postponed(const std::string& path) const { return postponed_.contains(path); }
+  // Nothing is removed any more in this pass.
+  void end_removals() {
+    postponed_.clear();
+    removals_over_ = true;
+  }
   // Removes a name that the source has no more.
   Task<void> remove(std::string path);
   // Sets mode, owner and time of a directory in which things were made.
@@ -117,6 +124,8 @@ private:
   Task<Status> copy_other(Attempt& at);
   Task<Status> make_link(Attempt& at);
   Task<Status> try_dry(Attempt& at);
+  // Takes away a directory of ours that is something else now.
+  Task<Status> clear_directory(const Attempt& at);
   Task<Result<Read>> read_source(std::string path);
   // Hashes a long file without sending it.
   Task<Status> hash(Read& read);
@@ -153,6 +162,8 @@ private:
   std::optional<Error> fatal_;
   std::chrono::steady_clock::time_point last_success_;
   std::uint64_t removals_ = 0;
+  bool removals_over_ = false;
+  std::unordered_set<std::string> postponed_;
 
   std::unordered_map<std::string, Directory> directories_;
   std::unordered_set<std::string> stale_; // what the ledger says of them does not hold

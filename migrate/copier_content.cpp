@@ -159,9 +159,10 @@ Task<Result<std::vector<wire::NsExtent>>> Copier::store(Attempt& at, Read& read)
   if (read.bytes.empty()) co_return out;
   wire::NsExtent extent;
   extent.length = read.bytes.size();
-  CAIRN_CO_TRY(
-      id, co_await destination_.upload(wire::View(read.bytes), read.crc32, std::move(extension)));
-  extent.id = std::move(id);
+  CAIRN_CO_TRY(stored, co_await destination_.upload(wire::View(read.bytes), read.crc32,
+                                                    std::move(extension)));
+  extent.id = std::move(stored.id);
+  read.copies = stored.copies;
   out.push_back(std::move(extent));
   co_return out;
 }

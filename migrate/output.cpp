@@ -71,7 +71,7 @@ void Output::item(const std::string& letters, const std::string& path, const std
 }
 
 void Output::problem(const std::string& path, const Error& error) {
-  const std::string line = printable(path) + ": " + error.text();
+  const std::string line = (path.empty() ? "" : printable(path) + ": ") + error.text();
   const std::scoped_lock lock(mutex_);
   log(line);
   if (options_.json) {

@@ -126,13 +126,13 @@ Task<Status> Pass::conduct() {
   if (done && !options_.dry_run) {
     set_phase("links");
     done = co_await sweep(Sweep::links);
-    const std::uint64_t before = tally_.removed;
     if (done) {
       set_phase("removals");
       done = co_await remove_gone();
     }
     // What stood in the place of something else is out of the way now.
-    if (done && tally_.removed != before) {
+    copier_.end_removals();
+    if (done) {
       set_phase("copy");
       done = co_await sweep(Sweep::copies);
     }
@@ -189,7 +189,7 @@ Task<Status> Pass::sweep(Sweep what) {
       const bool wanted =
           what == Sweep::links ? work.kind == WorkKind::link : work.kind != WorkKind::link;
       if ((!wanted && !options_.dry_run) || work.failed_pass == options_.pass ||
-          active_.contains(path))
+          (work.failed_pass != 0 && !options_.directories.empty()) || active_.contains(path))
         continue;
       if (!co_await wait_for_room(jobs)) co_return ended();
       // Another round may have begun it while this one waited.

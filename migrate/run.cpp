@@ -22,6 +22,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::chrono::seconds kCallTime{30};
+// How often a journal is looked at, and how long changes are gathered.
+constexpr std::chrono::milliseconds kFollowLook{500};
+constexpr std::chrono::milliseconds kFollowGather{100};
 // Passes of `freeze` until the source has to hold still.
 constexpr int kFreezePasses = 5;
 
@@ -170,6 +173,61 @@ PassResult one_pass(Session& session, Ledger& ledger, Machine& machine, Pass::Op
   return out;
 }
 
+// Copies what changes, as it changes, until somebody stops it. `journal` was started before the
+// last whole pass.
+int follow(Session& session, Ledger& ledger, Machine& machine, const Job& job, Output& output,
+           Journal& journal, const Pass::Options& whole) {
+  CopyOptions exact = *whole.copy;
+  exact.quick = false; // what was written in place is told, and must be found
+  JournalChanges left; // of a pass that failed
+  output.say("following " + job.description().source + " by " + std::string(journal.name()));
+  const ScanCounters nothing;
+  while (!stop_requested() && !job.asked_to_stop()) {
+    JournalChanges changes = journal.take(kFollowLook);
+    if (!changes.empty()) {
+      // What comes together is copied together.
+      JournalChanges more = journal.take(kFollowGather);
+      changes.everything = changes.everything || more.everything;
+      changes.directories.merge(more.directories);
+    }
+    changes.everything = changes.everything || left.everything;
+    changes.directories.merge(left.directories);
+    if (left.oldest) changes.oldest = left.oldest;
+    left = {};
+    double lag = 0;
+    if (!changes.empty()) {
+      Pass::Options options = whole;
+      options.copy = &exact;
+      options.pass = static_cast<std::uint32_t>(std::time(nullptr));
+      if (!changes.everything)
+        options.directories.assign(changes.directories.begin(), changes.directories.end());
+      Pass pass(session.io(), ledger, session.destination(), machine.limiter, machine.tally,
+                std::move(options));
+      Status done;
+      {
+        const Monitor monitor(pass, machine.tally, &job, output);
+        done = pass.run();
+      }
+      lag = std::chrono::duration<double>(std::chrono::steady_clock::now() -
+                                          changes.oldest.value_or(std::chrono::steady_clock::now()))
+                .count();
+      if (!done) {
+        if (done.code() != Errc::closed) output.problem("", done.error());
+        if (done.code() == Errc::corrupt || is_fatal(done.error())) return kFileIo;
+        left = std::move(changes);
+      }
+    }
+    nlohmann::json status = Monitor::numbers(machine.tally, nothing, ledger.counters());
+    status["phase"] = "following";
+    status["journal"] = journal.name();
+    status["lag_s"] = left.empty() ? 0.0 : lag;
+    status["last_lag_s"] = lag;
+    status["time"] = std::time(nullptr);
+    job.write_status(status);
+  }
+  return kStopped;
+}
+
 int connect_code(Errc code) {
   switch (code) {
     case Errc::denied:
@@ -233,6 +291,13 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   }
   if (const Status saved = job.save(); !saved) return fail(globals, kFileIo, saved.error());
 
+  // Before the scan begins: nothing may fall between the two.
+  std::unique_ptr<Journal> journal;
+  if (args.watch && !args.dry_run) {
+    auto started = Journal::start(what.source, *args.watch);
+    if (!started) return fail(globals, kSyntax, started.error());
+    journal = *std::move(started);
+  }
   const std::int64_t begin = std::time(nullptr);
   const bool continues = (*ledger)->counters().debt() > 0;
   Pass::Options options;
@@ -246,7 +311,12 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   if (!args.dry_run)
     static_cast<void>((*ledger)->note("run " + std::to_string(what.runs) + " begins" +
                                       (continues ? ", going on with what was left" : "")));
-  const PassResult done = one_pass(session, **ledger, machine, std::move(options), &job, **output);
+  options.item = [&output](const std::string& letters, const std::string& path,
+                           const std::string& more) { (*output)->item(letters, path, more); };
+  options.problem = [&output](const std::string& path, const Error& error) {
+    (*output)->problem(path, error);
+  };
+  const PassResult done = one_pass(session, **ledger, machine, options, &job, **output);
   if (args.dry_run) return done.code;
   const bool complete = done.code == kDone || done.code == kPartial || done.code == kVanished ||
                         done.code == kMaxDelete;
@@ -266,6 +336,11 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   if (!saved) return fail(globals, kFileIo, saved.error());
   if (session.destination().blind())
     (*output)->say("copies could not be counted: the cluster's secret is needed for that (--conf)");
+  if (journal && complete) {
+    const int code = follow(session, **ledger, machine, job, **output, *journal, options);
+    static_cast<void>((*ledger)->note("following ends"));
+    return code;
+  }
   return done.code;
 }
 

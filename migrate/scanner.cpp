@@ -68,7 +68,6 @@ public:
   void work(const std::string& path, WorkRow row, const std::optional<FileRow>& before) {
     ++scanner_.counters_.wanted;
     if (scanner_.options_.tell) {
-      const std::scoped_lock lock(scanner_.mutex_);
       scanner_.options_.tell(path, row, before);
     } else {
       batch_.put_work(path, std::move(row));
@@ -116,7 +115,12 @@ Status Scanner::start() {
 Status Scanner::start(const std::vector<std::string>& directories) {
   recursive_ = false;
   Writer writer(*this);
-  for (const std::string& path : directories) writer.scan(path);
+  for (const std::string& path : directories) {
+    bool taken = true;
+    for (std::string_view above = path; taken && !above.empty(); above = parent_of(above))
+      taken = options_.filter->takes(above, true);
+    if (taken) writer.scan(path);
+  }
   CAIRN_RETURN_IF_ERROR(writer.flush());
   more_in_ledger_ = true;
   for (unsigned i = 0; i < std::max(options_.copy->scan_jobs, 1U); ++i)
@@ -441,7 +445,9 @@ Status Scanner::vanished(const std::string& path, const FileRow& before, Writer&
   if (options_.tell || !options_.filter->takes(path, before.seen.is_directory())) return {};
   if (before.has(kRowGone)) {
     // --delete was not wanted when it went.
-    if (options_.copy->remove) writer.batch().mark(Table::removals, path);
+    if (!options_.copy->remove) return {};
+    writer.batch().mark(Table::removals, path);
+    if (before.seen.is_directory()) writer.scan(path);
     return {};
   }
   FileRow row = before;

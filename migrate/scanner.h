@@ -40,7 +40,7 @@ public:
     std::uint32_t run = 0;
     std::uint32_t pass = 0;
     std::filesystem::path spill; // folder for long lists of names
-    // Set: nothing is written, new work is told here instead. One call at a time.
+    // Set: nothing is written, new work is told here instead. Any thread; may block.
     std::function<void(const std::string& path, const WorkRow& work,
                        const std::optional<FileRow>& before)>
         tell;

@@ -4,10 +4,12 @@
 
 #include "cairn/types.h"
 #include "migrate/job.h"
+#include "migrate/journal.h"
 #include "migrate/options.h"
 #include "migrate/output.h"
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,7 +33,8 @@ struct RunArgs {
   CopyOptions copy;
   bool dry_run = false;
   bool rebuild_ledger = false;
-  bool allow_empty = false; // a source without anything in it is meant
+  bool allow_empty = false;          // a source without anything in it is meant
+  std::optional<WatchOptions> watch; // afterwards the source is followed until somebody stops it
 };
 int run_run(const Globals& globals, const RunArgs& args);
 int run_resume(const Globals& globals, const RunArgs& args);

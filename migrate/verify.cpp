@@ -216,7 +216,7 @@ int run_verify(const Globals& globals, const VerifyArgs& args) {
                      std::to_string(verifier.different) + " differ, " + std::to_string(missing) +
                      " files with too few copies";
   static_cast<void>((*ledger)->note(text));
-  if (verifier.different == 0) what.verified = std::time(nullptr);
+  what.verified = verifier.different == 0 ? std::time(nullptr) : 0;
   if (const Status saved = job->save(); !saved)
     return fail(globals, verb_code(saved.code()), saved.error());
   (*output)->event({{"event", "summary"},

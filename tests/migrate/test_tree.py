@@ -94,8 +94,14 @@ class Tree(trees.MigrateTest):
         self.summary("sync", "--bwlimit", "1M", self.source + "/big", self.export)
         self.assertGreater(time.monotonic() - begin, 2)
         # Without the slash: the directory itself.
-        self.summary("sync", "--delete", "--max-delete", "0", self.source, self.export, check=25)
+        self.summary("sync", self.source, self.export)
         self.assertIn(b"source/big", trees.describe(self.back("slash")))
+        # `deep` and `source` are not in the source.
+        self.summary("sync", "--delete", "--max-delete", "0", self.source + "/", self.export,
+                     check=25)
+        self.assertIn(b"deep", trees.describe(self.back("kept")))
+        self.summary("sync", "--delete", self.source + "/", self.export)
+        self.assert_same(name="mirror")
 
     def test_what_cannot_be_copied_is_told_and_everything_else_is(self):
         trees.make_tree(self.source, 4, directories=3, odd=False)
