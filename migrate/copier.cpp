@@ -16,6 +16,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr Errc kStale = static_cast<Errc>(ESTALE);
 constexpr Errc kNotEmpty = static_cast<Errc>(ENOTEMPTY);
+constexpr Errc kNotDirectory = static_cast<Errc>(ENOTDIR);
 constexpr std::size_t kDirectoriesMax = 20'000;
 constexpr unsigned kReadersMost = 8;
 constexpr std::chrono::milliseconds kPauseFirst{50};
@@ -212,15 +213,49 @@ Task<Status> Copier::clear_directory(const Attempt& at) {
   directories_.erase(at.path);
   if (done.code() == kNotEmpty)
     co_return Error{kNotEmpty, "a directory that is not empty is in its place at the destination"};
-  if (!done && !is_gone(done.error()) && done.code() != static_cast<Errc>(ENOTDIR)) co_return done;
+  if (!done && !is_gone(done.error()) && done.code() != kNotDirectory) co_return done;
   co_return Status();
 }
 
-void Copier::vanish(Attempt& at) {
+Task<bool> Copier::is_at_source(std::string path) {
+  auto look = [path = full(path)] {
+    struct stat status {};
+    return ::lstat(path.c_str(), &status) == 0 || errno != ENOENT;
+  };
+  co_return co_await readers_.run(std::move(look));
+}
+
+Task<Copier::Node> Copier::find(std::string path) {
+  std::uint64_t inode = destination_.root();
+  Node there = co_await destination_.getattr(inode);
+  for (std::string_view rest = path; there && !rest.empty();) {
+    const std::string name(rest.substr(0, rest.find('/')));
+    rest.remove_prefix(std::min(rest.size(), name.size() + 1));
+    there = co_await destination_.lookup(inode, name);
+    if (there) inode = there->attributes.inode;
+  }
+  co_return there;
+}
+
+Task<Status> Copier::vanish(Attempt& at) {
   ++tally_.vanished;
   at.batch.finish_work(at.path, at.work.serial);
   // The next pass lists its directory again, whatever that one's times say.
   at.batch.erase(Table::listed, std::string(parent_of(at.path)));
+  if (!at.check) co_return Status();
+  CAIRN_CO_TRY(row, ledger_.file(at.path));
+  if (row) co_return Status(); // the scanner tells
+  const Node there = co_await find(at.path);
+  if (!there)
+    co_return is_gone(there.error()) || there.code() == kNotDirectory ? Status()
+                                                                      : Status(there.error());
+  FileRow made;
+  made.seen = at.work.seen;
+  made.dest_inode = there->attributes.inode;
+  made.flags = kRowGone;
+  at.batch.put_file(at.path, made);
+  if (options_.copy->remove) at.batch.mark(Table::removals, at.path);
+  co_return Status();
 }
 
 // --- directories ---------------------------------------------------------------------------------
@@ -319,11 +354,8 @@ Task<Status> Copier::copy_directory(Attempt& at) {
     return entry_of(status);
   };
   const auto looked = co_await readers_.run(std::move(look));
-  if ((looked.code() == Errc::not_found || (looked && !looked->is_directory())) &&
-      !at.path.empty()) {
-    vanish(at);
-    co_return Status();
-  }
+  if ((looked.code() == Errc::not_found || (looked && !looked->is_directory())) && !at.path.empty())
+    co_return co_await vanish(at);
   if (!looked) co_return looked.error();
   const Entry seen = *looked;
   CAIRN_CO_TRY(before, ledger_.file(at.path));
@@ -366,6 +398,7 @@ Task<Status> Copier::replace(std::uint64_t parent, std::string temporary, std::s
 }
 
 Task<Status> Copier::copy_other(Attempt& at) {
+  if (!co_await is_at_source(at.path)) co_return co_await vanish(at);
   const Entry seen = at.work.seen;
   const bool symlink = seen.type == NodeType::symlink;
   const std::string name(name_of(at.path));
@@ -403,6 +436,7 @@ Task<Status> Copier::copy_other(Attempt& at) {
 }
 
 Task<Status> Copier::make_link(Attempt& at) {
+  if (!co_await is_at_source(at.path)) co_return co_await vanish(at);
   CAIRN_CO_TRY(first, ledger_.file(at.work.link_to));
   if (!first || first->has(kRowGone) || first->dest_inode == 0 ||
       first->seen.inode != at.work.seen.inode) {
@@ -493,15 +527,7 @@ Task<Status> Copier::try_dry(Attempt& at) {
   if (before && !before->has(kRowGone)) {
     old = before->seen;
   } else {
-    // Name by name, from the root.
-    std::uint64_t inode = destination_.root();
-    Node there = co_await destination_.getattr(inode);
-    for (std::string_view rest = at.path; there && !rest.empty();) {
-      const std::string name(rest.substr(0, rest.find('/')));
-      rest.remove_prefix(std::min(rest.size(), name.size() + 1));
-      there = co_await destination_.lookup(inode, name);
-      if (there) inode = there->attributes.inode;
-    }
+    const Node there = co_await find(at.path);
     if (there) {
       const wire::NsAttributes& node = there->attributes;
       Entry found;
@@ -514,8 +540,8 @@ Task<Status> Copier::try_dry(Attempt& at) {
       found.mtime_ns = node.mtime.nanoseconds;
       found.target = there->target;
       if (found.type == seen.type) old = found;
-    } else if (!is_gone(there.error())) {
-      co_return std::move(there).error();
+    } else if (!is_gone(there.error()) && there.code() != kNotDirectory) {
+      co_return there.error();
     }
   }
   const bool content = !old || old->size != seen.size || old->mtime() != seen.mtime();

@@ -132,11 +132,16 @@ private:
   // True: there is nothing more to do about this file.
   Task<Result<bool>> settle_without_sending(Attempt& at, Read& read,
                                             const std::optional<FileRow>& before,
-                                            std::uint64_t parent, const Node& there);
+                                            const Node& there);
   Task<Result<bool>> believe_destination(Attempt& at, const Node& there);
-  void vanish(Attempt& at);
+  // The source has it no more. What a run that was killed may have made of it is to be removed.
+  Task<Status> vanish(Attempt& at);
+  Task<bool> is_at_source(std::string path);
+  // By its names from the root, whatever the ledger says.
+  Task<Node> find(std::string path);
   Task<Result<std::vector<wire::NsExtent>>> store(Attempt& at, Read& read);
-  Task<Result<std::vector<wire::NsExtent>>> store_long(Read& read, std::string extension);
+  Task<Result<std::vector<wire::NsExtent>>> store_long(Attempt& at, Read& read,
+                                                       std::string extension);
   Task<Result<bool>> same_content(wire::NsNodeReply node, Read& read);
   void note_copies(Attempt& at, const std::vector<wire::NsExtent>& extents, CopyCount count);
   // Puts a new thing under a name that something else has.

@@ -154,26 +154,31 @@ Task<Result<bool>> Copier::same_content(wire::NsNodeReply node, Read& read) {
 
 Task<Result<std::vector<wire::NsExtent>>> Copier::store(Attempt& at, Read& read) {
   std::string extension = stored_extension(std::string(name_of(at.path)));
-  if (read.file) co_return co_await store_long(read, std::move(extension));
+  if (read.file) co_return co_await store_long(at, read, std::move(extension));
   std::vector<wire::NsExtent> out;
   if (read.bytes.empty()) co_return out;
   wire::NsExtent extent;
   extent.length = read.bytes.size();
-  CAIRN_CO_TRY(stored, co_await destination_.upload(wire::View(read.bytes), read.crc32,
-                                                    std::move(extension)));
+  wire::OriginMark mark = destination_.origin(at.path, read.entry);
+  mark.ranges.push_back({0, extent.length});
+  CAIRN_CO_TRY(
+      stored, co_await destination_.upload(wire::View(read.bytes), read.crc32, std::move(extension),
+                                           wire::encode_origin(mark)));
   extent.id = std::move(stored.id);
   read.copies = stored.copies;
   out.push_back(std::move(extent));
   co_return out;
 }
 
-Task<Result<std::vector<wire::NsExtent>>> Copier::store_long(Read& read, std::string extension) {
+Task<Result<std::vector<wire::NsExtent>>> Copier::store_long(Attempt& at, Read& read,
+                                                             std::string extension) {
   auto find = [file = read.file] { return file->segments(); };
   CAIRN_CO_TRY(segments, co_await readers_.run(std::move(find)));
   const std::uint64_t usual = std::max<std::uint64_t>(destination_.extent_bytes(), kReadPiece);
   const std::uint64_t piece_bytes = std::max(usual, read.entry.size / kPiecesMax + 1);
   const auto hash = std::make_shared<Sha256>();
   const auto hashed = std::make_shared<std::uint64_t>(0);
+  wire::OriginMark mark = destination_.origin(at.path, read.entry);
   std::vector<wire::NsExtent> out;
   Status failure;
   for (const Segment& segment : segments) {
@@ -199,7 +204,9 @@ Task<Result<std::vector<wire::NsExtent>>> Copier::store_long(Read& read, std::st
       };
       const std::uint64_t length = piece->end - piece->begin;
       Source source = Source::reader(length, std::move(reader), std::move(rewind));
-      auto stored = co_await destination_.upload(std::move(source), extension);
+      mark.ranges.assign(1, wire::OriginRange{piece->begin, length});
+      auto stored =
+          co_await destination_.upload(std::move(source), extension, wire::encode_origin(mark));
       if (!stored) {
         failure = std::move(stored).error();
         break;
@@ -273,8 +280,7 @@ Task<Result<bool>> Copier::believe_destination(Attempt& at, const Node& there) {
 
 Task<Result<bool>> Copier::settle_without_sending(Attempt& at, Read& read,
                                                   const std::optional<FileRow>& before,
-                                                  std::uint64_t parent, const Node& there) {
-  static_cast<void>(parent);
+                                                  const Node& there) {
   const std::uint8_t flags = read.racy ? kRowRacy : 0;
   const bool was_sent = before && !before->has(kRowLinked) && before->dest_inode != 0 &&
                         before->seen.size == read.entry.size && !before->sha256.empty() &&
@@ -321,10 +327,20 @@ Task<Status> Copier::copy_regular(Attempt& at) {
   CAIRN_CO_TRY(row, ledger_.file(at.path));
   std::optional<FileRow> before;
   if (row && !row->has(kRowGone) && row->seen.is_regular()) before = std::move(row);
-  CAIRN_CO_TRY(parent, co_await directory(std::string(parent_of(at.path)), nullptr));
 
   const CopyOptions& copy = *options_.copy;
   const bool policy = copy.existing || copy.ignore_existing || copy.update || options_.quick_check;
+  // Before its directory is made: that may be gone as well.
+  Result<Read> read = Errc::not_found;
+  if (!policy) {
+    read = co_await read_source(at.path);
+    if (read.code() == Errc::not_found || read.code() == Errc::is_directory)
+      co_return co_await vanish(at);
+    if (!read) co_return Error{Errc::io_error, read.error().text()};
+  } else if (!co_await is_at_source(at.path)) {
+    co_return co_await vanish(at);
+  }
+  CAIRN_CO_TRY(parent, co_await directory(std::string(parent_of(at.path)), nullptr));
   Node there = Errc::not_found;
   if (policy || at.check || (!before && !parent.fresh)) {
     there = co_await destination_.lookup(parent.inode, name);
@@ -333,15 +349,12 @@ Task<Status> Copier::copy_regular(Attempt& at) {
   if (policy) {
     CAIRN_CO_TRY(settled, co_await believe_destination(at, there));
     if (settled) co_return Status();
+    read = co_await read_source(at.path);
+    if (read.code() == Errc::not_found || read.code() == Errc::is_directory)
+      co_return co_await vanish(at);
+    if (!read) co_return Error{Errc::io_error, read.error().text()};
   }
-
-  auto read = co_await read_source(at.path);
-  if (read.code() == Errc::not_found || read.code() == Errc::is_directory) {
-    vanish(at);
-    co_return Status();
-  }
-  if (!read) co_return Error{Errc::io_error, read.error().text()};
-  CAIRN_CO_TRY(settled, co_await settle_without_sending(at, *read, before, parent.inode, there));
+  CAIRN_CO_TRY(settled, co_await settle_without_sending(at, *read, before, there));
   if (settled) co_return Status();
 
   auto stored = co_await store(at, *read);

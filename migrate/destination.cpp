@@ -236,8 +236,21 @@ Task<Result<StorePlace>> Destination::place(Deadline deadline) {
   co_return places_[next_place_++ % places_.size()];
 }
 
+wire::OriginMark Destination::origin(std::string_view path, const Entry& seen) {
+  wire::OriginMark mark = NsData::origin_of(tree_.session().attached(), where_.export_name);
+  mark.path = join(where_.path, path);
+  mark.file_size = seen.size;
+  mark.mode = static_cast<std::uint16_t>(seen.mode);
+  mark.uid = keeps_owner() ? seen.uid : identity_.uid;
+  mark.gid = keeps_owner() ? seen.gid : identity_.gid;
+  mark.written = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
+                                                std::chrono::system_clock::now().time_since_epoch())
+                                                .count());
+  return mark;
+}
+
 Task<Result<Destination::Stored>> Destination::upload(wire::View bytes, std::uint32_t crc32,
-                                                      std::string extension) {
+                                                      std::string extension, std::string mark) {
   const Deadline deadline = core_->deadline(timeout_);
   Stored out;
   auto chosen = co_await place(deadline);
@@ -247,9 +260,13 @@ Task<Result<Destination::Stored>> Destination::upload(wire::View bytes, std::uin
     prefix.file_size = bytes.size();
     prefix.extension = extension;
     // Small enough to leave in one write.
-    wire::Bytes body = wire::encode(prefix);
-    body.insert(body.end(), bytes.begin(), bytes.end());
-    ClientCore::Request request(wire::Command::upload_file, std::move(body));
+    wire::Bytes body;
+    body.reserve(mark.size() + wire::size_of<wire::UploadPrefix> + bytes.size() + 4);
+    wire::Writer writer(body);
+    writer.length_tagged(wire::as_view(mark));
+    writer.raw(wire::encode(prefix));
+    writer.raw(bytes);
+    ClientCore::Request request(static_cast<std::uint8_t>(wire::kUploadMarked), std::move(body));
     request.flags =
         static_cast<std::uint8_t>(std::clamp(copies(), 1U, 31U)) | wire::kCopiesOfMembers;
     ClientCore::Exchange sent = co_await core_->exchange(chosen->address, request, deadline);
@@ -263,7 +280,8 @@ Task<Result<Destination::Stored>> Destination::upload(wire::View bytes, std::uin
     }
   }
   if (out.id.empty()) {
-    CAIRN_CO_TRY(stored, co_await upload(Source::memory(bytes), std::move(extension)));
+    CAIRN_CO_TRY(stored,
+                 co_await upload(Source::memory(bytes), std::move(extension), std::move(mark)));
     out = std::move(stored);
   }
   const auto parsed = parse_file_id(out.id);
@@ -274,14 +292,15 @@ Task<Result<Destination::Stored>> Destination::upload(wire::View bytes, std::uin
   co_return out;
 }
 
-Task<Result<Destination::Stored>> Destination::upload(Source source, std::string extension) {
+Task<Result<Destination::Stored>> Destination::upload(Source source, std::string extension,
+                                                      std::string mark) {
   const auto count = std::make_shared<CopyCount>();
   UploadOptions options;
   options.extension = std::move(extension);
   options.copies = std::clamp(copies(), 1U, 31U);
   options.copies_of_members = true;
   options.on_copies = [count](unsigned have, unsigned wanted) { *count = CopyCount(have, wanted); };
-  CAIRN_CO_TRY(id, co_await core_->upload(std::move(source), std::move(options)));
+  CAIRN_CO_TRY(id, co_await core_->upload(std::move(source), std::move(options), std::move(mark)));
   Stored out;
   out.id = std::move(id);
   out.copies = *count;

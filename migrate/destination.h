@@ -3,6 +3,7 @@
 #pragma once
 
 #include "client/namespace_tree.h"
+#include "common/wire/origin_mark.h"
 #include "migrate/copies.h"
 #include "migrate/entry.h"
 
@@ -66,12 +67,18 @@ public:
 
     Stored() {}
   };
+  // What a stored file says of the file at `path` (below the destination) that it is uploaded for;
+  // the ranges are to be added. All parts of one file carry the same mark otherwise: by its time
+  // they are known to belong together. (Unmarked files would be nobody's: never cleared away after
+  // a crash, and lost when the namespace has to be rebuilt.)
+  wire::OriginMark origin(std::string_view path, const Entry& seen);
   // Stores bytes that the caller keeps, on as many nodes as the export demands. The checksum in the
   // answer has been compared. Errors: those of an upload; corrupt (the node has stored other
   // bytes).
-  Task<Result<Stored>> upload(wire::View bytes, std::uint32_t crc32, std::string extension);
-  // Stores `source`, however long.
-  Task<Result<Stored>> upload(Source source, std::string extension);
+  Task<Result<Stored>> upload(wire::View bytes, std::uint32_t crc32, std::string extension,
+                              std::string mark);
+  // Stores `source`, however long. `mark` is encoded here and above.
+  Task<Result<Stored>> upload(Source source, std::string extension, std::string mark);
   // Asks all nodes for files that may have been stored long ago.
   Task<CopyCount> wait_for_copies(std::vector<std::string> ids);
   Task<void> discard(std::vector<wire::NsExtent> extents);

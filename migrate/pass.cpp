@@ -189,7 +189,8 @@ Task<Status> Pass::sweep(Sweep what) {
       const bool wanted =
           what == Sweep::links ? work.kind == WorkKind::link : work.kind != WorkKind::link;
       if ((!wanted && !options_.dry_run) || work.failed_pass == options_.pass ||
-          (work.failed_pass != 0 && !options_.directories.empty()) || active_.contains(path))
+          (work.failed_pass != 0 && !options_.directories.empty()) || active_.contains(path) ||
+          copier_.postponed(path))
         continue;
       if (!co_await wait_for_room(jobs)) co_return ended();
       // Another round may have begun it while this one waited.

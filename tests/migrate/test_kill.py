@@ -4,6 +4,7 @@ the tracker restarted: at the end the export is the source, and nothing is left 
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -34,9 +35,14 @@ class Writer(threading.Thread):
                 number += 1
                 folder = os.path.join(self.root, self.rng.choice(sorted(os.listdir(self.root))))
                 files = sorted(os.listdir(folder))
-                what = self.rng.randrange(5)
+                what = self.rng.randrange(41) // 8
                 if what == 0 or not files:
                     trees.write(os.path.join(folder, f"new{number}"), self.rng.randbytes(3000))
+                    continue
+                if what == 5:  # a directory goes, with all that may be waiting to be copied
+                    shutil.rmtree(folder)
+                    os.mkdir(os.path.join(self.root, f"d{number}"))
+                    trees.write(os.path.join(self.root, f"d{number}", "first"), b"1")
                     continue
                 victim = os.path.join(folder, self.rng.choice(files))
                 if what == 1:

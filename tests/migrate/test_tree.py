@@ -166,5 +166,19 @@ class Tree(trees.MigrateTest):
         self.assert_same()
 
 
+class Marks(trees.MigrateTest):
+    """With a cluster of its own: what is looked at is all that the cluster stores."""
+
+    def test_every_stored_file_says_what_it_is_for(self):
+        trees.make_tree(self.source, 10, directories=5)
+        self.migrate("run", "--job", "j", self.source + "/", self.export)
+        with_content = {info.st_ino for info in map(os.lstat, trees.regular_files(self.source))
+                        if info.st_size > 0}
+        told = json.loads(workload.cairn(self.cluster, "--json", "namespace", "rebuild",
+                                         "--dry-run").stdout)
+        self.assertEqual(told, {"stored_files": len(with_content), "files": 0, "exports": [],
+                                "named_before": len(with_content), "undecided": []})
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -158,17 +158,22 @@ class MigrateTest(clusters.ClusterTest):
         return out
 
 
-def hashes(root):
-    """{path: SHA-256} of the regular files of a tree."""
-    root = os.fsencode(root)
-    out = {}
-    for folder, _, files in os.walk(root):
+def regular_files(root):
+    """The paths of all regular files below `root`."""
+    for folder, _, files in os.walk(os.fsencode(root)):
         for name in files:
             path = os.path.join(folder, name)
             if stat.S_ISREG(os.lstat(path).st_mode):
-                with open(path, "rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-                out[os.path.relpath(path, root)] = digest
+                yield path
+
+
+def hashes(root):
+    """{path: SHA-256} of the regular files of a tree."""
+    out = {}
+    for path in regular_files(root):
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        out[os.path.relpath(path, os.fsencode(root))] = digest
     return out
 
 
