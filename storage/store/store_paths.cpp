@@ -20,8 +20,8 @@ namespace {
 // Home of files without a name yet (O_TMPFILE) and of the name a replacing file has for a moment;
 // the nginx samples deny dot-directories.
 constexpr const char* kTemporary = ".tmp";
-// Copies of which a node remembers that they are good: about 150 bytes of memory each.
-constexpr std::size_t kVerdictsMax = 256 * 1024;
+// What a node remembers of its copies: at most 3 MiB for the good ones and 2 MiB for the others.
+constexpr Verdicts::Limits kRemembered{256 * 1024, 8 * 1024};
 
 // Two daemons on one store path would not see each other's changes. The lock ends with its
 // descriptor.
@@ -38,7 +38,7 @@ std::uint64_t to_bytes(unsigned long blocks, const struct statvfs& info) {
 } // namespace
 
 Store::Store(const config::StorageConfig& config)
-    : config_(config), verdicts_(config.verify_interval, kVerdictsMax) {}
+    : config_(config), verdicts_(config.verify_interval, kRemembered) {}
 
 Store::~Store() {
   for (auto& path : paths_) {

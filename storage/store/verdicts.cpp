@@ -5,8 +5,10 @@
 
 namespace cairn::storage {
 
-Verdicts::Verdicts(std::chrono::seconds believed, std::size_t count_max)
-    : believed_(believed), shard_max_(std::max<std::size_t>(1, count_max / shards_.size())) {}
+Verdicts::Verdicts(std::chrono::seconds believed, Limits limits)
+    : believed_(believed),
+      shard_max_(std::max<std::size_t>(1, limits.detailed / shards_.size())),
+      good_(limits.good) {}
 
 Verdicts::Shard& Verdicts::shard_of(const CopyStamp& copy) {
   return shards_[copy.inode % shards_.size()];
@@ -18,14 +20,15 @@ const Verdicts::Shard& Verdicts::shard_of(const CopyStamp& copy) const {
 
 Verdict Verdicts::find(const CopyStamp& copy, std::uint64_t offset, std::uint64_t length,
                        Time now) const {
+  if (good_.contains(copy, believed_, now)) return Verdict::good;
   const Shard& shard = shard_of(copy);
   const std::lock_guard lock(shard.mutex);
   const auto found = shard.by_inode.find(Key{copy.device, copy.inode});
   if (found == shard.by_inode.end()) return Verdict::unknown;
   const Entry& entry = *found->second;
   if (entry.copy != copy || now - entry.time >= believed_) return Verdict::unknown;
-  if (entry.damaged) return Verdict::damaged;
-  if (entry.block_size == 0 || length == 0) return Verdict::good;
+  if (entry.block_size == 0) return Verdict::damaged;
+  if (length == 0) return Verdict::good;
   const std::uint64_t last = (offset + length - 1) / entry.block_size;
   for (std::uint64_t block = offset / entry.block_size; block <= last; ++block)
     if (block >= entry.blocks->size() || !entry.blocks->test(block)) return Verdict::unknown;
@@ -39,7 +42,7 @@ Verdicts::Entry& Verdicts::entry_for(Shard& shard, const CopyStamp& copy) {
   if (found != shard.by_inode.end()) {
     shard.entries.splice(shard.entries.begin(), shard.entries, found->second);
     Entry& entry = shard.entries.front();
-    if (entry.copy != copy) entry = Entry{copy, {}, false, 0, nullptr};
+    if (entry.copy != copy) entry = Entry{copy, {}, 0, nullptr};
     return entry;
   }
   if (shard.entries.size() >= shard_max_) {
@@ -47,15 +50,14 @@ Verdicts::Entry& Verdicts::entry_for(Shard& shard, const CopyStamp& copy) {
     shard.by_inode.erase(Key{oldest.device, oldest.inode});
     shard.entries.pop_back();
   }
-  shard.entries.push_front(Entry{copy, {}, false, 0, nullptr});
+  shard.entries.push_front(Entry{copy, {}, 0, nullptr});
   shard.by_inode.emplace(key, shard.entries.begin());
   return shard.entries.front();
 }
 
 void Verdicts::note_good(const CopyStamp& copy, Time now) {
-  Shard& shard = shard_of(copy);
-  const std::lock_guard lock(shard.mutex);
-  entry_for(shard, copy) = Entry{copy, now, false, 0, nullptr};
+  forget_details(copy);
+  good_.note(copy, now);
 }
 
 void Verdicts::note_good(const CopyStamp& copy, std::uint64_t block_size, FileSums::Span blocks,
@@ -63,26 +65,26 @@ void Verdicts::note_good(const CopyStamp& copy, std::uint64_t block_size, FileSu
   Shard& shard = shard_of(copy);
   const std::lock_guard lock(shard.mutex);
   Entry& entry = entry_for(shard, copy);
-  const bool fits = entry.block_size == block_size && entry.blocks && !entry.damaged &&
-                    now - entry.time < believed_;
+  const bool fits = entry.block_size == block_size && now - entry.time < believed_;
   // The time is that of the first blocks: none is believed for longer than it should be.
-  if (!fits) entry = Entry{copy, now, false, block_size, std::make_unique<Blocks>()};
+  if (!fits) entry = Entry{copy, now, block_size, std::make_unique<Blocks>()};
   for (std::uint64_t block = blocks.from; block < blocks.to; ++block) entry.blocks->set(block);
 }
 
 void Verdicts::note_damaged(const CopyStamp& copy, Time now) {
+  good_.forget(copy);
   Shard& shard = shard_of(copy);
   const std::lock_guard lock(shard.mutex);
-  entry_for(shard, copy) = Entry{copy, now, true, 0, nullptr};
+  entry_for(shard, copy) = Entry{copy, now, 0, nullptr};
 }
 
-std::size_t Verdicts::size() const {
-  std::size_t count = 0;
-  for (const Shard& shard : shards_) {
-    const std::lock_guard lock(shard.mutex);
-    count += shard.entries.size();
-  }
-  return count;
+void Verdicts::forget_details(const CopyStamp& copy) {
+  Shard& shard = shard_of(copy);
+  const std::lock_guard lock(shard.mutex);
+  const auto found = shard.by_inode.find(Key{copy.device, copy.inode});
+  if (found == shard.by_inode.end()) return;
+  shard.entries.erase(found->second);
+  shard.by_inode.erase(found);
 }
 
 } // namespace cairn::storage

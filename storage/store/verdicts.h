@@ -4,6 +4,7 @@
 #pragma once
 
 #include "storage/store/file_sums.h"
+#include "storage/store/good_copies.h"
 
 #include <array>
 #include <bitset>
@@ -12,26 +13,9 @@
 #include <list>
 #include <memory>
 #include <mutex>
-#include <sys/stat.h>
 #include <unordered_map>
 
 namespace cairn::storage {
-
-// Which bytes on which disk, as one fstat tells.
-struct CopyStamp {
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
-  std::uint64_t size = 0;     // bytes
-  std::int64_t change_ns = 0; // st_ctim, nanoseconds since the epoch
-
-  friend bool operator==(const CopyStamp&, const CopyStamp&) = default;
-};
-
-inline CopyStamp copy_stamp(const struct stat& info) {
-  return {static_cast<std::uint64_t>(info.st_dev), static_cast<std::uint64_t>(info.st_ino),
-          static_cast<std::uint64_t>(info.st_size),
-          std::int64_t{info.st_ctim.tv_sec} * 1'000'000'000 + info.st_ctim.tv_nsec};
-}
 
 enum class Verdict : std::uint8_t {
   unknown, // verify it
@@ -43,8 +27,14 @@ class Verdicts {
 public:
   using Time = std::chrono::steady_clock::time_point;
 
-  // A verdict is believed for `believed`; at most `count_max` copies are remembered.
-  Verdicts(std::chrono::seconds believed, std::size_t count_max);
+  // What to remember at most, the oldest goes first.
+  struct Limits {
+    std::size_t good = 0;     // copies that are right as a whole: 12 bytes each
+    std::size_t detailed = 0; // damaged ones, and those verified in part: up to 250 bytes each
+  };
+
+  // A verdict is believed for `believed`.
+  Verdicts(std::chrono::seconds believed, Limits limits);
 
   // What is known of [offset, offset + length) of that copy.
   Verdict find(const CopyStamp& copy, std::uint64_t offset, std::uint64_t length, Time now) const;
@@ -54,16 +44,13 @@ public:
   // stamp and block size.
   void note_good(const CopyStamp& copy, std::uint64_t block_size, FileSums::Span blocks, Time now);
   void note_damaged(const CopyStamp& copy, Time now);
-  // Copies remembered.
-  std::size_t size() const;
 
 private:
   using Blocks = std::bitset<FileSums::kBlocksMax>;
   struct Entry {
     CopyStamp copy;
     Time time;
-    bool damaged = false;
-    std::uint64_t block_size = 0;   // 0: all of it
+    std::uint64_t block_size = 0;   // 0: damaged
     std::unique_ptr<Blocks> blocks; // those that are right
   };
   struct Key {
@@ -86,9 +73,11 @@ private:
   Shard& shard_of(const CopyStamp& copy);
   const Shard& shard_of(const CopyStamp& copy) const;
   Entry& entry_for(Shard& shard, const CopyStamp& copy);
+  void forget_details(const CopyStamp& copy);
 
   const std::chrono::seconds believed_;
   const std::size_t shard_max_;
+  GoodCopies good_;
   std::array<Shard, 16> shards_;
 };
 

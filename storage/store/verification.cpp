@@ -427,11 +427,14 @@ Status Store::scrub(const RemoteName& name, const std::function<bool(std::uint64
   struct Free {
     void operator()(void* memory) const { std::free(memory); }
   };
-  const std::unique_ptr<void, Free> memory(std::aligned_alloc(kDirectAlignment, kDirectSize));
+  // No larger than the file: the kernel fills what is asked for behind its end with zeros.
+  const std::size_t size =
+      std::min<std::uint64_t>(kDirectSize, (opened.size / kDirectAlignment + 1) * kDirectAlignment);
+  const std::unique_ptr<void, Free> memory(std::aligned_alloc(kDirectAlignment, size));
   if (!memory) return Error{Errc::out_of_memory, "no buffer to scrub with"};
   std::uint32_t crc = 0;
   for (std::uint64_t offset = 0; offset < opened.size;) {
-    const ssize_t count = ::pread(fd, memory.get(), kDirectSize, static_cast<off_t>(offset));
+    const ssize_t count = ::pread(fd, memory.get(), size, static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0)
       return found_damaged(name, opened.stamp, errno_error("cannot be read", errno).detail);

@@ -27,10 +27,18 @@ constexpr std::chrono::milliseconds kGather{50};
 constexpr std::uint64_t kRecordsUntilState = 10'000;
 constexpr std::chrono::seconds kPauseAfterError{1};
 
-// Constant; shared by all databases of the process.
+// Rows are written in order of arrival and read by walks: neither gains from much memory.
+constexpr std::size_t kWriteBuffer = 2 << 20;
+constexpr std::size_t kBlockCache = 2 << 20;
+
+// Shared by all databases of the process, and as long-lived.
 const leveldb::FilterPolicy* bloom_filter() {
   static const leveldb::FilterPolicy* policy = leveldb::NewBloomFilterPolicy(10);
   return policy;
+}
+leveldb::Cache* block_cache() {
+  static leveldb::Cache* cache = leveldb::NewLRUCache(kBlockCache);
+  return cache;
 }
 
 leveldb::Slice slice(wire::View bytes) {
@@ -126,6 +134,8 @@ Status Catalogue::open_part(Part& part, bool fresh) {
   leveldb::Options options;
   options.create_if_missing = true;
   options.filter_policy = bloom_filter();
+  options.block_cache = block_cache();
+  options.write_buffer_size = kWriteBuffer;
   leveldb::DB* db = nullptr;
   if (const auto status = leveldb::DB::Open(options, part.directory.string(), &db); !status.ok())
     return database_error(part.directory, status);

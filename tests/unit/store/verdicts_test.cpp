@@ -15,7 +15,7 @@ Verdicts::Time at(int second) {
 }
 
 TEST(Verdicts, HoldForTheVeryCopyAndForATime) {
-  Verdicts verdicts(seconds(60), 1000);
+  Verdicts verdicts(seconds(60), {1000, 1000});
   const CopyStamp copy{1, 2, 3000, 4};
   EXPECT_EQ(verdicts.find(copy, 0, 3000, at(0)), Verdict::unknown);
   verdicts.note_good(copy, at(0));
@@ -26,11 +26,12 @@ TEST(Verdicts, HoldForTheVeryCopyAndForATime) {
     EXPECT_EQ(verdicts.find(other, 0, 1, at(1)), Verdict::unknown);
   verdicts.note_damaged(copy, at(1));
   EXPECT_EQ(verdicts.find(copy, 0, 1, at(1)), Verdict::damaged);
-  EXPECT_EQ(verdicts.size(), 1U);
+  verdicts.note_good(copy, at(2)); // it was read again
+  EXPECT_EQ(verdicts.find(copy, 0, 1, at(2)), Verdict::good);
 }
 
 TEST(Verdicts, BlocksAddUp) {
-  Verdicts verdicts(seconds(60), 1000);
+  Verdicts verdicts(seconds(60), {1000, 1000});
   const CopyStamp copy{1, 2, 10 * kMiB, 4};
   verdicts.note_good(copy, kMiB, {2, 4}, at(0));
   EXPECT_EQ(verdicts.find(copy, 2 * kMiB, 2 * kMiB, at(1)), Verdict::good);
@@ -48,13 +49,27 @@ TEST(Verdicts, BlocksAddUp) {
   EXPECT_EQ(verdicts.find(copy, 2 * kMiB, kMiB, at(31)), Verdict::unknown);
 }
 
+// Whatever the table forgets, it must not take one copy for another, nor forget the newest.
 TEST(Verdicts, TheOldestGoFirst) {
-  Verdicts verdicts(seconds(60), 160); // ten a shard
-  for (std::uint64_t inode = 0; inode < 1000; ++inode)
-    verdicts.note_good(CopyStamp{1, inode, 1, 1}, at(0));
-  EXPECT_EQ(verdicts.size(), 160U);
-  EXPECT_EQ(verdicts.find(CopyStamp{1, 999, 1, 1}, 0, 1, at(1)), Verdict::good);
-  EXPECT_EQ(verdicts.find(CopyStamp{1, 0, 1, 1}, 0, 1, at(1)), Verdict::unknown);
+  Verdicts verdicts(seconds(6000), {160, 160});
+  for (std::uint64_t inode = 0; inode < 1000; ++inode) {
+    const CopyStamp good{1, inode, 1, 1};
+    verdicts.note_good(good, at(static_cast<int>(inode)));
+    EXPECT_EQ(verdicts.find(good, 0, 1, at(1000)), Verdict::good);
+    const CopyStamp damaged{2, inode, 1, 1};
+    verdicts.note_damaged(damaged, at(static_cast<int>(inode)));
+    EXPECT_EQ(verdicts.find(damaged, 0, 1, at(1000)), Verdict::damaged);
+  }
+  std::size_t good = 0;
+  std::size_t damaged = 0;
+  for (std::uint64_t inode = 0; inode < 1000; ++inode) {
+    good += verdicts.find(CopyStamp{1, inode, 1, 1}, 0, 1, at(1000)) == Verdict::good ? 1 : 0;
+    damaged += verdicts.find(CopyStamp{2, inode, 1, 1}, 0, 1, at(1000)) == Verdict::damaged ? 1 : 0;
+  }
+  EXPECT_LE(good, 256U); // a power of two of places
+  EXPECT_GE(good, 160U);
+  EXPECT_EQ(damaged, 160U);
+  EXPECT_EQ(verdicts.find(CopyStamp{1, 0, 1, 1}, 0, 1, at(1000)), Verdict::unknown);
 }
 
 } // namespace
