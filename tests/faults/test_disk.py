@@ -139,6 +139,34 @@ class FaultyDisks(clusters.ClusterTest):
         stuck.join(60)
         self.assertFalse(stuck.is_alive())
 
+    def uploads_in(self, seconds, connections):
+        """How many uploads so many connections get answered with success in that time."""
+        end = time.monotonic() + seconds
+        counts = [0] * connections
+
+        def run(number):
+            with self.cluster.to(self.cluster.storage) as storage:
+                body = fastdfs.upload_body(workload.content_of(number, 4096), "bin")
+                while time.monotonic() < end:
+                    counts[number] += storage.request(fastdfs.UPLOAD, body).status == 0
+
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(connections)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sum(counts)
+
+    def test_uploads_that_wait_together_share_a_flush(self):
+        """On a disk that takes 5 ms for a flush one connection is bound by it; many are not."""
+        self.shim.fail(faults.SYNC, delay_ms=5, error=0)
+        one, eight, many = (self.uploads_in(2, connections) for connections in (1, 8, 32))
+        self.assertLessEqual(one, 2 / 0.005)
+        self.assertGreater(eight, 2 * one, (one, eight, many))
+        self.assertGreater(many, 1.5 * eight, (one, eight, many))
+        # What is shared are the flushes: fewer of them than files.
+        self.assertLess(self.shim.matched, one + eight + many)
+
     def upload_that_may_fail(self):
         with contextlib.suppress(OSError, fastdfs.ConnectionClosed):
             with clusters.Connection(self.cluster.storage.addr, self.cluster.storage.port,
