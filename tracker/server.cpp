@@ -14,6 +14,7 @@
 #include "common/net/session.h"
 #include "tracker/handlers/meta_views.h"
 #include "tracker/handlers/namespace_backup.h"
+#include "tracker/handlers/namespace_rewrite.h"
 #include "tracker/handlers/namespace_service.h"
 #include "tracker/handlers/tracker.h"
 #include "tracker/http/http.h"
@@ -92,11 +93,14 @@ public:
       NamespacePolicy policy;
       policy.grace_ms = static_cast<std::uint64_t>(config_.delete_grace.count()) * 1000;
       policy.orphan_age_s = static_cast<std::uint64_t>(config_.orphan_age.count());
+      policy.rewrite_idle_ms = static_cast<std::uint64_t>(config_.rewrite_idle.count()) * 1000;
+      policy.rewrite_rate = config_.rewrite_rate;
       views_.emplace(*store_);
       namespace_.emplace(io_.at(0).get_executor(), *log_, *views_, readers_, tracker_->cluster(),
                          Credentials(secret_, tls_.connect), policy);
       backup_.emplace(*store_, readers_, config_.base_path / "data" / "backup");
       namespace_->set_backup(&*backup_);
+      rewriter_.emplace(*namespace_, *views_, readers_, policy);
       tracker_->set_namespace(&*namespace_);
     }
     if (rules_) tracker_->set_rules(&*rules_);
@@ -145,6 +149,7 @@ private:
       CAIRN_CO_RETURN_IF_ERROR(co_await tracker_->change(std::move(command)));
       CAIRN_CO_RETURN_IF_ERROR(co_await namespace_->start());
       spawn(io_.at(0).get_executor(), watch_namespace(), "namespace");
+      spawn(io_.at(0).get_executor(), rewrite_fragmented(), "rewriter");
     }
     spawn(io_.at(0).get_executor(), watch(), "watch");
     frames_.start();
@@ -162,6 +167,12 @@ private:
   Task<void> watch_namespace() {
     ++running_;
     co_await namespace_->watch();
+    --running_;
+  }
+
+  Task<void> rewrite_fragmented() {
+    ++running_;
+    co_await rewriter_->run();
     --running_;
   }
 
@@ -302,6 +313,7 @@ private:
   std::optional<Tracker> tracker_;
   std::optional<NamespaceBackup> backup_;
   std::optional<NamespaceService> namespace_; // uses the tracker's cluster state
+  std::optional<NamespaceRewriter> rewriter_; // uses the service
   Listener frames_;
   std::vector<std::unique_ptr<Listener>> more_frames_; // as config_.listeners
   Listener http_;

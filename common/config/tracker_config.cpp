@@ -70,6 +70,11 @@ OptionList<C> make_options() {
   list.duration("orphan_age", &C::orphan_age, seconds(1), hours(24 * 90),
                 "What was stored for the namespace and has no name after so long, its writer being "
                 "gone, is removed. Looked for as often.");
+  list.duration("rewrite_idle", &C::rewrite_idle, seconds(1), hours(24),
+                "A file that was written in many small pieces is stored anew when it has not been "
+                "written for so long.");
+  list.bytes("rewrite_rate", &C::rewrite_rate, 0, std::uint64_t{1} << 40,
+             "Bytes a second that are stored anew at most; 0: fragmented files stay as they are.");
 
   list.heading("FastDFS clients");
   list.choice("response_ip_addr_size", &C::response_ip_addr_size,

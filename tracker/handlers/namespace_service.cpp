@@ -147,6 +147,7 @@ Task<Status> NamespaceService::start() {
 void NamespaceService::stop() {
   stopping_ = true;
   storages_.clear();
+  for (Connection* connection : long_calls_) connection->close();
   for (auto& [ticket, waiting] : waiting_) {
     waiting->finished = true;
     waiting->done.cancel();

@@ -166,6 +166,19 @@ void namespace_families(MetricsText& out, const NamespaceService& service) {
   out.family("cairn_ns_stored_orphans_total", "counter",
              "Stored files that a crash left without a name, removed.");
   out.sample(counters.stored_orphans);
+  out.family("cairn_ns_fragmented_files", "gauge", "Files that may have to be rewritten.");
+  out.sample(counters.fragmented);
+  out.family("cairn_ns_rewrites_total", "counter", "Stored files made of fragmented ones.");
+  out.sample(counters.rewrites);
+  out.family("cairn_ns_rewritten_bytes_total", "counter", "Bytes in them.");
+  out.sample(counters.rewritten_bytes);
+  out.family("cairn_ns_rewritten_extents_total", "counter", "Extents they took the place of.");
+  out.sample(counters.rewritten_extents);
+  out.family("cairn_ns_rewrite_conflicts_total", "counter",
+             "Rewrites in vain: the file was written meanwhile.");
+  out.sample(counters.rewrite_conflicts);
+  out.family("cairn_ns_rewrite_errors_total", "counter", "Rewrites to be tried again.");
+  out.sample(counters.rewrite_errors);
   const auto per_export = [&](std::string_view name, std::string_view help, auto value) {
     out.family(name, "gauge", help);
     for (const wire::NsExport& one : service.exports())
