@@ -120,6 +120,7 @@ Task<void> Mount::create(Ask ask, wire::NsCreate request, int flags) {
     co_return;
   }
   const wire::NsAttributes& attributes = said.reply.attributes;
+  hints_.note(request.parent, request.name, attributes.inode);
   const NodeRef node = hold(attributes.inode);
   if (!said.reply.created && request.existing == wire::NsExisting::truncate) node->forget_content();
   take_content(*node, said.reply);
@@ -388,6 +389,13 @@ void Mount::seal(const NodeRef& node) {
   }
 }
 
+void Mount::name_origin(wire::OriginMark& mark) {
+  PathHints::Path path = hints_.path_of(mark.inode, root_);
+  mark.path_is_cut = !path.is_complete;
+  mark.path = std::move(path.text);
+  if (path.is_complete && !options_.path.empty()) mark.path = options_.path + "/" + mark.path;
+}
+
 Task<void> Mount::store(NodeRef node, std::shared_ptr<Batch> batch) {
   const wire::Bytes bytes = batch->ranges.joined();
   asio::steady_timer timer(io_.get_executor());
@@ -400,6 +408,7 @@ Task<void> Mount::store(NodeRef node, std::shared_ptr<Batch> batch) {
     how.origin.inode = node->inode;
     how.origin.file_size = node->size();
     how.origin.ranges = batch->ranges.places();
+    name_origin(how.origin);
     auto stored = co_await data_.store(wire::View(bytes), std::move(how));
     if (stored) {
       batch->extents = std::move(stored->extents);

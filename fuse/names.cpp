@@ -42,6 +42,7 @@ Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
     co_await timer.async_wait(as_result);
     pause = std::min(pause * 2, kHoldPauseMost);
   }
+  if (said) hints_.note(parent, question.name, said.reply.attributes.inode);
   if (said.error != ENOENT) {
     answer_entry(ask, said, parent);
     co_return;
@@ -107,8 +108,10 @@ Task<void> Mount::setattr(Ask ask, wire::NsSetattr change, bool opened) {
   if (fuse_req* request = ask->take()) fuse_reply_attr(request, &entry.attr, entry.attr_timeout);
 }
 
-Task<void> Mount::make(Ask ask, NsOp op, std::uint64_t parent, wire::Bytes message) {
+Task<void> Mount::make(Ask ask, NsOp op, std::uint64_t parent, std::string name,
+                       wire::Bytes message) {
   const auto said = co_await this->ask<wire::NsNodeReply>(op, ask->who(), std::move(message));
+  if (said) hints_.note(parent, name, said.reply.attributes.inode);
   answer_entry(ask, said, parent);
 }
 
@@ -125,6 +128,11 @@ Task<void> Mount::rename(Ask ask, wire::NsRename change) {
   wire::Bytes message = wire::encode(change);
   const auto said =
       co_await this->ask<wire::NsRenameReply>(NsOp::rename, ask->who(), std::move(message));
+  if (said) {
+    hints_.note(change.new_parent, change.new_name, said.reply.node.attributes.inode);
+    if ((change.flags & wire::kNsRenameExchange) != 0)
+      hints_.note(change.parent, change.name, said.reply.replaced);
+  }
   ask->error(said.error);
 }
 
@@ -239,6 +247,7 @@ Task<void> Mount::readdir(Ask ask, std::uint64_t inode, std::uint64_t handle, st
       fuse_entry_param entry{};
       if (plus && !from.node.empty())
         entry = entry_of(from.node.front(), directory->position, inode);
+      if (plus && !from.node.empty()) hints_.note(inode, from.name, from.inode);
       entry.attr.st_ino = from.inode;
       if (!plus) entry.attr.st_mode = static_cast<unsigned>(from.type) << 12U;
       add(from.name, entry, from.cookie + kFirstOffset);
