@@ -280,7 +280,10 @@ void add_tree(Builder& builder) {
   auto* family =
       builder.verb("trash", "Files that were removed and can be restored", &run_trash, trash);
   family->add_option("PATH", trash->path, "/EXPORT, or /EXPORT/PREFIX; else ls, restore, purge");
-  family->add_option("--since", trash->since, "removed in the last TIME")->type_name("TIME");
+  family->add_option("--since", trash->since, "removed in the last TIME (2h), or since it")
+      ->type_name("TIME");
+  family->add_option("--before", trash->before, "removed longer ago, or before")->type_name("TIME");
+  family->add_option("--name", trash->name, "only such names, as *.jpg")->type_name("PATTERN");
   family->add_flag("--restore", trash->restore, "put them back");
   add_stored_trash(builder, family);
 }
