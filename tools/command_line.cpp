@@ -390,6 +390,18 @@ void add_rules(Builder& builder) {
       ->check(CLI::IsMember({"nginx", "haproxy"}));
   sub->add_option("FILE", import->file)->required();
 
+  std::shared_ptr<RulesExportArgs> rules_export;
+  sub = builder.verb("export", "Rules as a front's configuration; 2 when not all can be said there",
+                     &run_rules_export, rules_export, rules);
+  sub->add_option("TO", rules_export->to, "nginx or haproxy")
+      ->required()
+      ->check(CLI::IsMember({"nginx", "haproxy"}));
+  sub->add_option("FILE", rules_export->files, "rules; else those in force");
+  sub->add_option("--node", rules_export->nodes, "a storage node; else those of the cluster")
+      ->type_name("HOST:PORT");
+  sub->add_option("--listen", rules_export->listen, "where the front listens")
+      ->type_name("[ADDRESS:]PORT");
+
   std::shared_ptr<RulesLoadArgs> load;
   sub = builder.verb("load", "Replace the rules of the cluster; refused as a whole if they fail",
                      &run_rules_load, load, rules);
