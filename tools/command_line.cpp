@@ -3,6 +3,7 @@
 
 #include "common/base/text.h"
 #include "tools/namespace_verbs.h"
+#include "tools/purge.h"
 #include "tools/rules_verbs.h"
 #include "tools/tree_verbs.h"
 
@@ -465,6 +466,13 @@ void add_security(Builder& builder) {
                      &run_audit, audit);
   sub->add_option("DIR", audit->directory, "base_path of the daemon")->required();
   sub->add_flag("--check", audit->quiet_lines, "only check it");
+
+  std::shared_ptr<PurgeArgs> purge;
+  sub = builder.verb("purge", "Have caches in front forget an object, wherever it was served",
+                     &run_purge, purge);
+  sub->add_option("ID|PATH", purge->objects, "file IDs, or /EXPORT/PATH");
+  sub->add_option("--pattern", purge->patterns, "URLs by regular expression; may be repeated")
+      ->type_name("RE");
 
   std::shared_ptr<SignArgs> sign;
   sub = builder.verb("sign", "Print a URL that is good for one method, one object and a while",

@@ -5,6 +5,7 @@
 #include "common/daemon/daemon.h"
 #include "common/daemon/daemon_tls.h"
 #include "common/daemon/log.h"
+#include "common/net/cache_purger.h"
 #include "common/net/disk_pool.h"
 #include "common/net/http_overload.h"
 #include "common/net/http_server.h"
@@ -101,6 +102,13 @@ public:
       backup_.emplace(*store_, readers_, config_.base_path / "data" / "backup");
       namespace_->set_backup(&*backup_);
       rewriter_.emplace(*namespace_, *views_, readers_, policy);
+      if (!config_.purge_caches.empty()) {
+        std::vector<Endpoint> caches;
+        for (const HostPort& cache : config_.purge_caches)
+          caches.push_back({cache.host, cache.port});
+        purger_.emplace(io_.at(0).get_executor(), std::move(caches));
+        namespace_->set_purger(&*purger_);
+      }
       tracker_->set_namespace(&*namespace_);
     }
     if (rules_) tracker_->set_rules(&*rules_);
@@ -272,6 +280,7 @@ private:
     stopping_ = true;
     tracker_->stop();
     if (namespace_) namespace_->stop();
+    if (purger_) purger_->stop();
     asio::steady_timer timer(co_await asio::this_coro::executor);
     const auto until = std::chrono::steady_clock::now() + kStopMax;
     while (running_ > 0 && std::chrono::steady_clock::now() < until) {
@@ -314,6 +323,7 @@ private:
   std::optional<NamespaceBackup> backup_;
   std::optional<NamespaceService> namespace_; // uses the tracker's cluster state
   std::optional<NamespaceRewriter> rewriter_; // uses the service
+  std::optional<CachePurger> purger_;
   Listener frames_;
   std::vector<std::unique_ptr<Listener>> more_frames_; // as config_.listeners
   Listener http_;

@@ -53,6 +53,7 @@ struct TrackerConfig : ServerConfig {
   // Without a write for so long, a fragmented file is rewritten.
   std::chrono::seconds rewrite_idle{10};
   std::uint64_t rewrite_rate = 32 << 20;   // bytes a second; 0: none is rewritten
+  std::vector<HostPort> purge_caches;      // key `purge_cache`: that are told what has changed
   std::optional<HostPort> metadata_holder; // key `metadata`; nullopt: this tracker holds it
   std::string tracker_id;                  // empty: derived from the address
   bool use_storage_id = false;             // only: storage_ids_filename has to exist

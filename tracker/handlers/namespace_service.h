@@ -21,6 +21,10 @@
 #include <string>
 #include <unordered_map>
 
+namespace cairn {
+class CachePurger;
+}
+
 namespace cairn::tracker {
 
 class NamespaceBackup;
@@ -82,6 +86,9 @@ public:
   // What backups are read from; null: this tracker makes none. It outlives the service.
   void set_backup(NamespaceBackup* backup) { backup_ = backup; }
   NamespaceBackup* backup() const { return backup_; }
+  // Who tells caches in front what has changed; null: nobody. It outlives the service.
+  void set_purger(CachePurger* purger) { purger_ = purger; }
+  CachePurger* purger() const { return purger_; }
 
   NamespaceWriter& writer() { return writer_; }
   const NamespaceWriter& writer() const { return writer_; }
@@ -204,6 +211,7 @@ private:
   ClientPool storages_;              // for deferred deletion and rewrites
   std::set<Connection*> long_calls_; // under way
   NamespaceBackup* backup_ = nullptr;
+  CachePurger* purger_ = nullptr;
   const std::uint64_t orphan_age_s_;
   std::chrono::steady_clock::time_point next_sweep_;
   std::uint64_t swept_until_ = 0; // unix seconds: what was uploaded before is all named
