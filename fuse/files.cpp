@@ -389,13 +389,6 @@ void Mount::seal(const NodeRef& node) {
   }
 }
 
-void Mount::name_origin(wire::OriginMark& mark) {
-  PathHints::Path path = hints_.path_of(mark.inode, root_);
-  mark.path_is_cut = !path.is_complete;
-  mark.path = std::move(path.text);
-  if (path.is_complete && !options_.path.empty()) mark.path = options_.path + "/" + mark.path;
-}
-
 Task<void> Mount::store(NodeRef node, std::shared_ptr<Batch> batch) {
   const wire::Bytes bytes = batch->ranges.joined();
   asio::steady_timer timer(io_.get_executor());

@@ -57,6 +57,13 @@ Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
   }
 }
 
+void Mount::name_origin(wire::OriginMark& mark) {
+  PathHints::Path path = hints_.path_of(mark.inode, root_);
+  mark.path_is_cut = !path.is_complete;
+  mark.path = std::move(path.text);
+  if (path.is_complete && !options_.path.empty()) mark.path = options_.path + "/" + mark.path;
+}
+
 Task<void> Mount::getattr(Ask ask, std::uint64_t inode) {
   // Who asks after a write must not see other times once it is committed.
   if (const NodeRef open = find(inode); open && !open->is_clean()) {

@@ -9,8 +9,8 @@
 #include "storage/http/multipart.h"
 #include "storage/http/url.h"
 
-#include <nlohmann/json.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>

@@ -150,11 +150,12 @@ struct Writer {
 };
 
 Task<void> storm(std::shared_ptr<NsSession> session, std::vector<std::unique_ptr<Writer>>& writers,
-                 std::string& failure) {
+                 std::string& failure, bool& finished) {
   const auto executor = co_await asio::this_coro::executor;
   const Status opened = co_await session->open(kTimeout);
   if (!opened) {
     failure = opened.error().text();
+    finished = true;
     co_return;
   }
   const std::uint64_t root = session->attached().root;
@@ -180,6 +181,7 @@ Task<void> storm(std::shared_ptr<NsSession> session, std::vector<std::unique_ptr
     co_await timer.async_wait(as_result);
   }
   co_await session->close();
+  finished = true;
 }
 
 } // namespace
@@ -218,8 +220,9 @@ int main(int argc, char** argv) {
     writers.push_back(
         std::make_unique<Writer>(session, data, plan, seed + static_cast<std::uint64_t>(i)));
   std::string failure;
-  spawn(io.get_executor(), storm(session, writers, failure), "storm");
-  io.run();
+  bool finished = false;
+  spawn(io.get_executor(), storm(session, writers, failure, finished), "storm");
+  while (!finished) io.run_one();
   core->close();
 
   std::uint64_t most = 0;
