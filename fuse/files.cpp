@@ -120,6 +120,7 @@ Task<void> Mount::create(Ask ask, wire::NsCreate request, int flags) {
     co_return;
   }
   const wire::NsAttributes& attributes = said.reply.attributes;
+  hints_.note(request.parent, request.name, attributes.inode);
   const NodeRef node = hold(attributes.inode);
   if (!said.reply.created && request.existing == wire::NsExisting::truncate) node->forget_content();
   take_content(*node, said.reply);
@@ -400,6 +401,7 @@ Task<void> Mount::store(NodeRef node, std::shared_ptr<Batch> batch) {
     how.origin.inode = node->inode;
     how.origin.file_size = node->size();
     how.origin.ranges = batch->ranges.places();
+    name_origin(how.origin);
     auto stored = co_await data_.store(wire::View(bytes), std::move(how));
     if (stored) {
       batch->extents = std::move(stored->extents);

@@ -8,6 +8,7 @@
 #include "fuse/node.h"
 #include "fuse/notifier.h"
 #include "fuse/options.h"
+#include "fuse/path_hints.h"
 #include "fuse/request.h"
 #include "fuse/statistics.h"
 
@@ -130,7 +131,8 @@ private:
   Task<void> lookup(Ask ask, std::uint64_t parent, std::string name);
   Task<void> getattr(Ask ask, std::uint64_t inode);
   Task<void> setattr(Ask ask, wire::NsSetattr request, bool opened);
-  Task<void> make(Ask ask, wire::NsOp op, std::uint64_t parent, wire::Bytes message);
+  Task<void> make(Ask ask, wire::NsOp op, std::uint64_t parent, std::string name,
+                  wire::Bytes message);
   Task<void> remove(Ask ask, wire::NsOp op, std::uint64_t parent, std::string name);
   Task<void> rename(Ask ask, wire::NsRename request);
   Task<void> readlink(Ask ask, std::uint64_t inode);
@@ -147,6 +149,8 @@ private:
   // --- content (files.cpp)
   using NodeRef = std::shared_ptr<Node>;
   NodeRef hold(std::uint64_t inode); // one handle more
+  // Says where a file is, as far as that is known; for who rebuilds a lost namespace.
+  void name_origin(wire::OriginMark& mark);
   // One handle less, here and at the tracker.
   Task<void> close_handle(NodeRef node);
   // Keeps a file open for a second, for whoever has just looked its name up. False: it is gone.
@@ -191,6 +195,7 @@ private:
   std::shared_ptr<NsSession> session_;
   NsData data_;
   Notifier notifier_;
+  PathHints hints_;
   std::function<void()> on_ready_; // constant once requests come
   std::uint64_t root_ = 1;         // constant after open()
   bool closing_ = false;

@@ -42,6 +42,7 @@ Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
     co_await timer.async_wait(as_result);
     pause = std::min(pause * 2, kHoldPauseMost);
   }
+  if (said) hints_.note(parent, question.name, said.reply.attributes.inode);
   if (said.error != ENOENT) {
     answer_entry(ask, said, parent);
     co_return;
@@ -54,6 +55,13 @@ Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
   } else if (fuse_req* request = ask->take()) {
     fuse_reply_entry(request, &nothing);
   }
+}
+
+void Mount::name_origin(wire::OriginMark& mark) {
+  PathHints::Path path = hints_.path_of(mark.inode, root_);
+  mark.path_is_cut = !path.is_complete;
+  mark.path = std::move(path.text);
+  if (path.is_complete && !options_.path.empty()) mark.path = options_.path + "/" + mark.path;
 }
 
 Task<void> Mount::getattr(Ask ask, std::uint64_t inode) {
@@ -107,8 +115,10 @@ Task<void> Mount::setattr(Ask ask, wire::NsSetattr change, bool opened) {
   if (fuse_req* request = ask->take()) fuse_reply_attr(request, &entry.attr, entry.attr_timeout);
 }
 
-Task<void> Mount::make(Ask ask, NsOp op, std::uint64_t parent, wire::Bytes message) {
+Task<void> Mount::make(Ask ask, NsOp op, std::uint64_t parent, std::string name,
+                       wire::Bytes message) {
   const auto said = co_await this->ask<wire::NsNodeReply>(op, ask->who(), std::move(message));
+  if (said) hints_.note(parent, name, said.reply.attributes.inode);
   answer_entry(ask, said, parent);
 }
 
@@ -125,6 +135,11 @@ Task<void> Mount::rename(Ask ask, wire::NsRename change) {
   wire::Bytes message = wire::encode(change);
   const auto said =
       co_await this->ask<wire::NsRenameReply>(NsOp::rename, ask->who(), std::move(message));
+  if (said) {
+    hints_.note(change.new_parent, change.new_name, said.reply.node.attributes.inode);
+    if ((change.flags & wire::kNsRenameExchange) != 0)
+      hints_.note(change.parent, change.name, said.reply.replaced);
+  }
   ask->error(said.error);
 }
 
@@ -239,6 +254,7 @@ Task<void> Mount::readdir(Ask ask, std::uint64_t inode, std::uint64_t handle, st
       fuse_entry_param entry{};
       if (plus && !from.node.empty())
         entry = entry_of(from.node.front(), directory->position, inode);
+      if (plus && !from.node.empty()) hints_.note(inode, from.name, from.inode);
       entry.attr.st_ino = from.inode;
       if (!plus) entry.attr.st_mode = static_cast<unsigned>(from.type) << 12U;
       add(from.name, entry, from.cookie + kFirstOffset);
