@@ -5,6 +5,7 @@
 
 #include "client/namespace_data.h"
 #include "client/namespace_session.h"
+#include "fuse/channel.h"
 #include "fuse/node.h"
 #include "fuse/notifier.h"
 #include "fuse/options.h"
@@ -25,6 +26,7 @@
 #include <vector>
 
 struct fuse_conn_info;
+struct fuse_custom_io;
 struct fuse_entry_param;
 struct fuse_file_info;
 struct fuse_lowlevel_ops;
@@ -44,16 +46,23 @@ struct Said {
 
 class Mount {
 public:
-  Mount(asio::io_context& io, ClientOptions client, MountOptions options);
+  // `record` outlives it.
+  Mount(asio::io_context& io, ClientOptions client, MountOptions options, Record& record);
 
   // Attaches to the tracker and finds the directory that is mounted. Errors: also not_found, and
   // invalid_argument (no directory).
   Task<Status> open();
+  // In place of open(), for a worker that comes after another: goes on with what that has left in
+  // the record. Waits for nobody. What was written and not stored fails, once, at fsync or close.
+  // `kernel` is the descriptor that libfuse will use. On the loop.
+  void take_over(int kernel);
   // Stores and commits everything that was written, says goodbye, and answers what is left.
   Task<void> close();
 
   // What libfuse calls; its userdata is the Mount.
   static fuse_lowlevel_ops operations();
+  // How libfuse reads and writes.
+  static fuse_custom_io io();
   // Called when the kernel has answered, on a FUSE thread.
   void on_ready(std::function<void()> handler) { on_ready_ = std::move(handler); }
   Notifier& notifier() { return notifier_; }
@@ -101,6 +110,8 @@ private:
   // What one call may take; hard mounts wait for ever.
   Timeout time_limit() const;
   void attached(const wire::NsAttachReply& reply, bool lost);
+  void listen_to_session();
+  void record_seen(std::uint64_t position);
   void on_events(std::uint64_t position, const std::vector<wire::NsEvent>& events);
   Task<void> tell_opens_again(bool reclaim);
   void lose_session();
@@ -152,6 +163,13 @@ private:
   // Keeps a file open for a second, for whoever has just looked its name up. False: it is gone.
   Task<bool> hold_a_moment(std::uint64_t inode, NsIdentity who);
   void let_go(const NodeRef& node);
+  // Drops what is not open and has nothing to store.
+  void forget_closed(const NodeRef& node);
+  // For the next worker: how many handles there are, and whether something waits to be stored.
+  void note(Node& node);
+  // Gives the kernel a handle by `reply`, which answers 0 when it has got it. A caller that was
+  // killed meanwhile never closes it.
+  Task<void> hand_out(Ask ask, NodeRef node, std::function<int(fuse_req*)> reply);
   NodeRef find(std::uint64_t inode) const;
   void take_content(Node& node, const wire::NsNodeReply& reply);
   // True when the kernel's pages are of this version; it gets them now.
@@ -178,7 +196,7 @@ private:
   Task<void> write_back_old();
   Task<void> invalidate_pages(std::uint64_t inode);
 
-  // --- locks (files.cpp)
+  // --- locks (locks.cpp)
   Task<void> lock(Ask ask, wire::NsLock request);
   Task<void> getlock(Ask ask, wire::NsLock request);
   Task<int> set_lock(Ask ask, NsIdentity who, NodeRef node, wire::NsLock request);
@@ -190,6 +208,9 @@ private:
   std::shared_ptr<ClientCore> core_;
   std::shared_ptr<NsSession> session_;
   NsData data_;
+  Record& record_;
+  Channel channel_;
+  FileRecords files_;
   Notifier notifier_;
   std::function<void()> on_ready_; // constant once requests come
   std::uint64_t root_ = 1;         // constant after open()

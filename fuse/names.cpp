@@ -189,11 +189,10 @@ Task<void> Mount::readdir(Ask ask, std::uint64_t inode, std::uint64_t handle, st
     if (!full) used += need;
   };
   while (!full) {
-    auto found = directories_.find(handle);
-    if (found == directories_.end() || ask->answered()) {
-      ask->error(EBADF);
-      co_return;
-    }
+    if (ask->answered()) co_return;
+    // One that a former worker opened is read on from where it was.
+    auto found = directories_.try_emplace(handle).first;
+    if (!found->second) found->second = std::make_unique<Directory>();
     const std::uint64_t after = offset > kFirstOffset ? offset - kFirstOffset : 0;
     Directory* directory = found->second.get();
     // A page from the beginning is always asked for: that is what rewinddir(3) is for.

@@ -4,6 +4,7 @@
 
 #include "client/namespace_session.h"
 #include "fuse/dirty.h"
+#include "fuse/record.h"
 
 #include <boost/asio/steady_timer.hpp>
 
@@ -33,7 +34,9 @@ struct Node {
       : inode(number), changed(executor, asio::steady_timer::time_point::max()) {}
 
   const std::uint64_t inode;
-  std::size_t opens = 0; // handles, as the tracker was told
+  std::size_t opens = 0;    // as the tracker was told
+  std::size_t handles = 0;  // of these, that the kernel has
+  FileRecords::Place place; // where this is recorded
 
   // Content as it was committed. `generation` grows whenever that may have changed.
   bool known = false;
