@@ -172,7 +172,9 @@ Task<void> Mount::open_file(Ask ask, std::uint64_t inode, int flags) {
     if (said) changed_here(*node, said.reply.attributes);
   }
   Said<wire::NsNodeReply> said;
+  const bool reads_only = (flags & O_ACCMODE) == O_RDONLY;
   if (error == 0) {
+    if (reads_only) fetch_before_open(node);
     wire::NsOpen open;
     open.inode = inode;
     open.mask = mask_of(flags);
@@ -192,6 +194,7 @@ Task<void> Mount::open_file(Ask ask, std::uint64_t inode, int flags) {
   info.flags = flags;
   info.fh = static_cast<std::uint64_t>(flags & O_ACCMODE);
   info.keep_cache = keeps_pages(inode, said.reply.attributes.data_version) ? 1 : 0;
+  if (reads_only) fetch_after_open(node, said.reply, info.keep_cache != 0);
   ++statistics_.opens;
   if (info.keep_cache) ++statistics_.opens_kept_pages;
   std::function<int(fuse_req*)> reply = [&](fuse_req* request) {
@@ -323,7 +326,11 @@ Task<void> Mount::read(Ask ask, std::uint64_t inode, std::uint64_t offset, std::
       }
       const std::chrono::milliseconds limit = options_.soft ? options_.timeout : kTryTimeout;
       ask->wait_for(kWaitsForStorage);
-      if (!parts.empty()) fetched = co_await data_.read(std::move(parts), offset, latest, limit);
+      std::shared_ptr<Ahead> ahead = node->ahead;
+      if (ahead && ahead->data_version != node->data_version) ahead.reset();
+      bool done = parts.empty();
+      if (!done && ahead) done = co_await read_ahead(node, std::move(ahead), offset, latest);
+      if (!done) fetched = co_await data_.read(std::move(parts), offset, latest, limit);
     }
     if (!fetched) {
       const Error& error = fetched.error();
@@ -575,6 +582,7 @@ Task<void> Mount::write_back_old() {
     for (const auto& [inode, node] : nodes_) {
       const bool crowded = unstored_ > kUnstoredMax / 2;
       if (!node->dirty.empty() && (crowded || node->dirty_since < old)) due.push_back(node);
+      if (node->ahead && node->ahead->begun < old) node->ahead.reset(); // nobody reads it
     }
     for (const NodeRef& node : due) seal(node);
   }

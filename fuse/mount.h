@@ -20,6 +20,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <sys/stat.h>
 #include <unordered_map>
@@ -196,6 +197,21 @@ private:
   Task<void> write_back_old();
   Task<void> invalidate_pages(std::uint64_t inode);
 
+  // --- small files, fetched before they are read (ahead.cpp)
+  // What a lookup or a listing tells of a file, for an open that may follow.
+  void remember_content(const wire::NsNodeReply& reply);
+  // Begins to fetch a file that is about to be opened for reading, by what is remembered of it.
+  void fetch_before_open(const NodeRef& node);
+  // The same once it is opened, unless that is under way or the kernel has its pages.
+  void fetch_after_open(const NodeRef& node, const wire::NsNodeReply& reply, bool pages_kept);
+  void begin_fetch(const NodeRef& node, std::uint64_t version, std::uint64_t size,
+                   std::vector<wire::NsExtent> extents);
+  Task<void> fetch_ahead(NodeRef node, std::shared_ptr<Ahead> ahead,
+                         std::vector<wire::NsExtent> extents);
+  // Waits for what is fetched and copies bytes from `offset` on. False: they are not there.
+  Task<bool> read_ahead(NodeRef node, std::shared_ptr<Ahead> ahead, std::uint64_t offset,
+                        std::span<std::byte> out);
+
   // --- locks (locks.cpp)
   Task<void> lock(Ask ask, wire::NsLock request);
   Task<void> getlock(Ask ask, wire::NsLock request);
@@ -221,9 +237,18 @@ private:
   std::unordered_map<std::uint64_t, std::weak_ptr<Request>> requests_; // not answered yet
   std::uint64_t session_number_ = 0;
 
+  std::uint64_t ahead_bytes_ = 0; // fetched for all of these and not read; outlives them
   std::unordered_map<std::uint64_t, NodeRef> nodes_;       // open files, by inode
   std::uint64_t unstored_ = 0;                             // bytes written in all of them
   std::unordered_map<std::uint64_t, std::uint64_t> pages_; // inode: data version of the kernel's
+  struct Remembered {
+    std::uint64_t data_version = 0;
+    std::uint64_t size = 0;
+    std::vector<wire::NsExtent> extents;
+  };
+  std::unordered_map<std::uint64_t, Remembered> remembered_; // by inode
+  int ahead_score_ = 0; // rises when what was fetched is read, falls when it is not
+  std::uint32_t ahead_refused_ = 0;
   // Until then files that are looked up are held: one was replaced between its lookup and its open.
   std::chrono::steady_clock::time_point replaced_until_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Directory>> directories_; // by handle

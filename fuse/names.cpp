@@ -43,6 +43,7 @@ Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
     pause = std::min(pause * 2, kHoldPauseMost);
   }
   if (said.error != ENOENT) {
+    if (said) remember_content(said.reply);
     answer_entry(ask, said, parent);
     co_return;
   }
@@ -236,8 +237,10 @@ Task<void> Mount::readdir(Ask ask, std::uint64_t inode, std::uint64_t handle, st
     while (!full && !directory->entries.empty()) {
       const wire::NsEntry& from = directory->entries.front();
       fuse_entry_param entry{};
-      if (plus && !from.node.empty())
+      if (plus && !from.node.empty()) {
         entry = entry_of(from.node.front(), directory->position, inode);
+        remember_content(from.node.front());
+      }
       entry.attr.st_ino = from.inode;
       if (!plus) entry.attr.st_mode = static_cast<unsigned>(from.type) << 12U;
       add(from.name, entry, from.cookie + kFirstOffset);
