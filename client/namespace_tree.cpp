@@ -21,18 +21,6 @@ wire::NsTime wire_time(const FileTime& time) {
   return wire::NsTime{time.seconds, time.nanoseconds};
 }
 
-// An extension that stored files can carry, so that a web server knows their type.
-std::string extension_of(const std::string& name) {
-  const std::size_t dot = name.rfind('.');
-  if (dot == std::string::npos || dot == 0) return {};
-  const std::string extension = name.substr(dot + 1);
-  const bool plain =
-      !extension.empty() && extension.size() <= 6 && std::ranges::all_of(extension, [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-      });
-  return plain ? extension : std::string();
-}
-
 ExportInfo info_of(const wire::NsExport& row) {
   ExportInfo info;
   info.name = row.name;
@@ -132,6 +120,17 @@ NsSession::Options session_options(const NamespaceOptions& options) {
 }
 
 } // namespace
+
+std::string stored_extension(const std::string& name) {
+  const std::size_t dot = name.rfind('.');
+  if (dot == std::string::npos || dot == 0) return {};
+  const std::string extension = name.substr(dot + 1);
+  const bool plain =
+      !extension.empty() && extension.size() <= 6 && std::ranges::all_of(extension, [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+      });
+  return plain ? extension : std::string();
+}
 
 FileStatus status_of(const wire::NsNodeReply& node) {
   const wire::NsAttributes& from = node.attributes;
@@ -379,7 +378,7 @@ Task<Result<FileStatus>> NsTree::write(std::string path, Content content, WriteO
   NsData::StoreOptions store;
   store.copies = session_->attached().copies;
   if (session_->attached().extent_bytes != 0) store.piece_bytes = session_->attached().extent_bytes;
-  store.extension = extension_of(at.name);
+  store.extension = stored_extension(at.name);
   store.progress = options.progress;
   store.origin = origin(path);
   store.origin.file_size = content.size();

@@ -73,6 +73,10 @@ private:
   NsData data_;
 };
 
+// The extension of a file name that its stored files can carry, so that a web server knows their
+// type; empty: none.
+std::string stored_extension(const std::string& name);
+
 // An answer as the public header has it.
 FileStatus status_of(const wire::NsNodeReply& node);
 

@@ -2,6 +2,7 @@
 #include "storage/handlers/native.h"
 
 #include "common/base/crc32.h"
+#include "common/wire/have_files.h"
 #include "common/wire/fastdfs.h"
 #include "common/wire/origin_mark.h"
 #include "storage/handlers/context.h"
@@ -12,6 +13,8 @@
 
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+
+#include <map>
 
 namespace cairn::storage {
 
@@ -142,6 +145,30 @@ Task<Result<Reply>> inspect(Context& context, Session&, Body& body) {
   co_return Reply(wire::encode(facts));
 }
 
+// Which of these files are here: by their names in the directory, without reading them.
+Task<Result<Reply>> have_files(Context& context, Session&, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(request, wire::decode_lenient<wire::HaveFiles>(all));
+  if (request.files.size() > wire::kHaveFilesMax)
+    co_return Error{Errc::invalid_argument, "too many names at once"};
+  std::map<std::uint8_t, std::vector<std::pair<std::size_t, RemoteName>>> by_path;
+  for (std::size_t i = 0; i < request.files.size(); ++i) {
+    CAIRN_CO_TRY(name, parse_name(context, request.files[i].name));
+    by_path[name.store_path()].emplace_back(i, name);
+  }
+  wire::HaveFilesReply reply;
+  reply.present.assign(request.files.size(), '0');
+  for (const auto& [path, names] : by_path) {
+    auto work = [&store = context.store, &names, &reply] {
+      for (const auto& [index, name] : names)
+        if (store.open_file(name)) reply.present[index] = '1';
+      return true;
+    };
+    co_await context.store.pool(path).run(std::move(work));
+  }
+  co_return Reply(wire::encode(reply));
+}
+
 Task<Result<Reply>> digest(Context& context, Session&, Body& body) {
   CAIRN_CO_TRY(all, co_await take_all(body));
   CAIRN_CO_TRY(request, wire::decode_lenient<wire::DigestFiles>(all));
@@ -180,6 +207,7 @@ void add_native_handlers(HandlerTable<Context>& table) {
   on_native(table, wire::NativeCommand::probe, &probe, peer);
   on_native(table, wire::NativeCommand::fetch_meta, &fetch_meta, peer);
   on_native(table, wire::kInspectCopy, &inspect, peer);
+  on_native(table, wire::kHaveFiles, &have_files, {Access::peer, 512 * 1024});
   on_native(table, wire::kDigestFiles, &digest, peer);
   on_native(table, wire::kRepairFile, &repair, peer);
   on_native(table, wire::kListMarked, &list_marked, peer);

@@ -1,0 +1,102 @@
+// Walks a local tree with several threads, compares what is there with the ledger, and writes down
+// what is to be done. Directories that wait to be listed stand in the ledger, so the scan's memory
+// does not depend on the tree, and it goes on after a crash where it was.
+#pragma once
+
+#include "migrate/filter.h"
+#include "migrate/ledger.h"
+#include "migrate/options.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace cairn::migrate {
+
+// What a scan has seen so far. Any thread.
+struct ScanCounters {
+  std::atomic<std::uint64_t> directories{0};
+  std::atomic<std::uint64_t> skipped{0}; // of those, not listed: unchanged since the last pass
+  std::atomic<std::uint64_t> entries{0}; // looked at
+  std::atomic<std::uint64_t> wanted{0};  // new work
+  std::atomic<std::uint64_t> failures{0};
+  std::atomic<std::uint64_t> odd_names{0};    // no UTF-8, or with control characters
+  std::atomic<std::uint64_t> unsafe_links{0}; // left out by --safe-links
+};
+
+class Scanner {
+public:
+  struct Options {
+    std::filesystem::path root;
+    const CopyOptions* copy = nullptr;
+    const Filter* filter = nullptr;
+    std::uint32_t run = 0;
+    std::uint32_t pass = 0;
+    std::filesystem::path spill; // folder for long lists of names
+    // Set: nothing is written, new work is told here instead. Any thread; may block.
+    std::function<void(const std::string& path, const WorkRow& work,
+                       const std::optional<FileRow>& before)>
+        tell;
+    std::function<void()> on_work; // there may be new rows in the ledger. Any thread
+
+    Options() {}
+  };
+
+  Scanner(Ledger& ledger, Options options);
+  ~Scanner(); // stop()
+
+  // Begins a whole pass. Directories left over from an interrupted one are listed too.
+  Status start();
+  // Lists only these directories, not what is below them unless it is new.
+  Status start(const std::vector<std::string>& directories);
+  void stop(); // leaves the rest in the ledger
+  // All directories are listed, or the scan has failed.
+  bool finished() const;
+  // Of the ledger; what cannot be read in the source is a row of its own there.
+  Status failure() const;
+  const ScanCounters& counters() const { return counters_; }
+
+private:
+  struct Found;
+  class Writer;
+
+  void run();
+  Result<std::optional<std::string>> take();
+  void done(const std::string& path, Status status);
+  Status list(const std::string& path);
+  // False: the source could not be read, which is a row of the ledger now.
+  Result<bool> list_names(const std::string& path, int fd, Writer& writer);
+  Status list_known(const std::string& path, int fd, Writer& writer);
+  Status look_at(const std::string& path, int fd, const std::string& name,
+                 const std::optional<FileRow>& before, Writer& writer);
+  Status vanished(const std::string& path, const FileRow& before, Writer& writer);
+  void cannot_take(const std::string& path, Entry entry, const Error& error, Writer& writer);
+  std::optional<WorkRow> decide(const Entry& entry, const std::optional<FileRow>& before) const;
+  Status link_kind(const std::string& path, const Entry& entry, WorkRow& work);
+  bool leads_into_itself(const std::string& path, const Entry& entry) const;
+  bool may_skip() const;
+  std::string full(const std::string& path) const;
+
+  Ledger& ledger_;
+  Options options_;
+  ScanCounters counters_;
+  std::vector<std::thread> threads_;
+
+  mutable std::mutex mutex_; // guards what follows
+  std::condition_variable changed_;
+  std::deque<std::string> queue_;
+  std::set<std::string> active_;
+  bool more_in_ledger_ = false; // rows of Table::scans that are not in queue_
+  bool recursive_ = true;
+  bool stopping_ = false;
+  Status failure_;
+};
+
+} // namespace cairn::migrate

@@ -1,0 +1,32 @@
+// What a run has done so far, counted by all its parts. Any thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace cairn::migrate {
+
+struct Tally {
+  std::atomic<std::uint64_t> files{0};     // content stored
+  std::atomic<std::uint64_t> bytes{0};     // of those
+  std::atomic<std::uint64_t> unchanged{0}; // looked at again, and the destination had it
+  std::atomic<std::uint64_t> attributes{0};
+  std::atomic<std::uint64_t> directories{0};
+  std::atomic<std::uint64_t> symlinks{0};
+  std::atomic<std::uint64_t> hard_links{0};
+  std::atomic<std::uint64_t> specials{0};
+  std::atomic<std::uint64_t> removed{0};
+  std::atomic<std::uint64_t> kept{0}; // not removed: --max-delete, or other things in a directory
+  std::atomic<std::uint64_t> vanished{0};
+  std::atomic<std::uint64_t> failed{0};
+  std::atomic<std::uint64_t> short_copies{0};
+  std::atomic<std::uint64_t> left_out{0}; // by --existing, --ignore-existing, --update
+  std::atomic<std::uint64_t> retries{0};
+  std::atomic<std::uint64_t> readers{0}; // allowed at a time now
+
+  std::uint64_t changes() const {
+    return files + attributes + directories + symlinks + hard_links + specials + removed;
+  }
+};
+
+} // namespace cairn::migrate
