@@ -44,6 +44,7 @@ Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
   }
   if (said) hints_.note(parent, question.name, said.reply.attributes.inode);
   if (said.error != ENOENT) {
+    if (said) remember_content(said.reply);
     answer_entry(ask, said, parent);
     co_return;
   }
@@ -204,11 +205,10 @@ Task<void> Mount::readdir(Ask ask, std::uint64_t inode, std::uint64_t handle, st
     if (!full) used += need;
   };
   while (!full) {
-    auto found = directories_.find(handle);
-    if (found == directories_.end() || ask->answered()) {
-      ask->error(EBADF);
-      co_return;
-    }
+    if (ask->answered()) co_return;
+    // One that a former worker opened is read on from where it was.
+    auto found = directories_.try_emplace(handle).first;
+    if (!found->second) found->second = std::make_unique<Directory>();
     const std::uint64_t after = offset > kFirstOffset ? offset - kFirstOffset : 0;
     Directory* directory = found->second.get();
     // A page from the beginning is always asked for: that is what rewinddir(3) is for.
@@ -252,9 +252,11 @@ Task<void> Mount::readdir(Ask ask, std::uint64_t inode, std::uint64_t handle, st
     while (!full && !directory->entries.empty()) {
       const wire::NsEntry& from = directory->entries.front();
       fuse_entry_param entry{};
-      if (plus && !from.node.empty())
+      if (plus && !from.node.empty()) {
         entry = entry_of(from.node.front(), directory->position, inode);
-      if (plus && !from.node.empty()) hints_.note(inode, from.name, from.inode);
+        hints_.note(inode, from.name, from.inode);
+        remember_content(from.node.front());
+      }
       entry.attr.st_ino = from.inode;
       if (!plus) entry.attr.st_mode = static_cast<unsigned>(from.type) << 12U;
       add(from.name, entry, from.cookie + kFirstOffset);

@@ -122,6 +122,17 @@ bool is_writable(int flags) {
 
 } // namespace
 
+fuse_custom_io Mount::io() {
+  fuse_custom_io io{};
+  io.read = [](int fd, void* to, std::size_t size, void* self) {
+    return static_cast<Mount*>(self)->channel_.read(fd, to, size);
+  };
+  io.writev = [](int fd, iovec* parts, int count, void* self) {
+    return static_cast<Mount*>(self)->channel_.write(fd, parts, count);
+  };
+  return io;
+}
+
 fuse_lowlevel_ops Mount::operations() {
   fuse_lowlevel_ops ops{};
   ops.init = &Mount::init;

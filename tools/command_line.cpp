@@ -2,6 +2,7 @@
 #include "tools/command_line.h"
 
 #include "common/base/text.h"
+#include "tools/mount.h"
 #include "tools/namespace_verbs.h"
 #include "tools/purge.h"
 #include "tools/rules_verbs.h"
@@ -192,6 +193,14 @@ void add_stored_trash(Builder& builder, CLI::App* trash) {
   sub->add_option("--group", trash_purge->group, "only of this group");
   sub->add_option("--older-than", trash_purge->older_than, "what was deleted longer ago");
   sub->add_flag("--all", trash_purge->all, "everything");
+}
+
+void add_mounts(Builder& builder) {
+  auto* mounts = builder.family("mount", "Mounts of cairn-mount on this machine");
+  std::shared_ptr<MountStatsArgs> stats;
+  auto* sub = builder.verb("stats", "Print what a mount counts, as Prometheus text",
+                           &run_mount_stats, stats, mounts);
+  sub->add_option("DIR", stats->directory, "where it is mounted")->required();
 }
 
 void add_tree(Builder& builder) {
@@ -617,6 +626,7 @@ CommandLine parse_command_line(int argc, const char* const* argv,
   add_files(builder);
   add_exports(builder);
   add_tree(builder);
+  add_mounts(builder);
   add_cluster(builder);
   add_rules(builder);
   add_aliases(builder);
