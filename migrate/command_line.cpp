@@ -2,6 +2,7 @@
 #include "migrate/command_line.h"
 
 #include "common/base/text.h"
+#include "migrate/adopt.h"
 #include "migrate/exit_codes.h"
 
 #include <CLI/CLI.hpp>
@@ -257,6 +258,24 @@ int run_command_line(int argc, char** argv) {
   sub->add_option("--manifest", report_args.manifest, "checksums as `sha256sum -c` reads them");
   sub->add_option("--list", report_args.list, "everything, a JSON object a line");
   sub->callback([&] { run = [&] { return run_report(globals, report_args); }; });
+
+  AdoptArgs adopt_args;
+  sub = verb("adopt", "Take the directories of a stopped FastDFS storage daemon over, in place");
+  sub->add_option("--fastdfs", adopt_args.fastdfs, "its storage.conf")->required();
+  sub->add_flag("-n,--dry-run", adopt_args.dry_run, "only tell; FastDFS may be running");
+  sub->add_flag("-c,--checksum", adopt_args.checksum,
+                "read every file and compare it with the checksum in its name");
+  auto* undo = sub->add_flag("--undo", adopt_args.undo, "give them back as they were");
+  sub->add_flag("--keep-added", adopt_args.keep_added,
+                "with --undo: what was stored since stays where it is")
+      ->needs(undo);
+  sub->add_option("--write-conf", adopt_args.write_conf,
+                  "write a storage.conf for Cairn on these directories")
+      ->excludes(undo);
+  sub->add_option("--base-path", adopt_args.base_path,
+                  "its base_path; default: `cairn` in that of FastDFS");
+  sub->add_option("--log-file", globals.output.log_file, "also into this file");
+  sub->callback([&] { run = [&] { return run_adopt(globals, adopt_args); }; });
 
   try {
     app.parse(argc, argv);

@@ -2,8 +2,8 @@
 #include "storage/handlers/native.h"
 
 #include "common/base/crc32.h"
-#include "common/wire/have_files.h"
 #include "common/wire/fastdfs.h"
+#include "common/wire/have_files.h"
 #include "common/wire/origin_mark.h"
 #include "common/wire/rewrite.h"
 #include "storage/handlers/context.h"
@@ -159,13 +159,13 @@ Task<Result<Reply>> have_files(Context& context, Session&, Body& body) {
   }
   wire::HaveFilesReply reply;
   reply.present.assign(request.files.size(), '0');
-  for (const auto& [path, names] : by_path) {
-    auto work = [&store = context.store, &names, &reply] {
+  for (const auto& of_path : by_path) {
+    auto work = [&store = context.store, &names = of_path.second, &reply] {
       for (const auto& [index, name] : names)
         if (store.open_file(name)) reply.present[index] = '1';
       return true;
     };
-    co_await context.store.pool(path).run(std::move(work));
+    co_await context.store.pool(of_path.first).run(std::move(work));
   }
   co_return Reply(wire::encode(reply));
 }

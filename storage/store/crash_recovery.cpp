@@ -31,19 +31,47 @@ bool changed_since(int base, const std::string& name, std::uint32_t since) {
          static_cast<std::uint64_t>(info.st_ctim.tv_sec) >= since;
 }
 
+// When this node began to use a store path, unix seconds; 0: unknown. What was there before came
+// from FastDFS, or with a disk, and no crash of ours has touched it.
+std::uint32_t first_use_of(int data_fd) {
+  struct stat info {};
+  if (::fstatat(data_fd, ".mark", &info, AT_SYMLINK_NOFOLLOW) != 0) return 0;
+  return static_cast<std::uint32_t>(std::max<time_t>(info.st_mtim.tv_sec, 0));
+}
+
+// Names hold one of two checksums, see LegacyCrc32.
+bool has_legacy_checksum(int fd, std::uint32_t expected) {
+  LegacyCrc32 legacy;
+  wire::Buffer buffer(256 * 1024);
+  for (off_t at = 0;;) {
+    const ssize_t count = ::pread(fd, buffer.data(), buffer.size(), at);
+    if (count < 0) return false;
+    if (count == 0) return legacy.value() == expected;
+    legacy.update(buffer.view().first(static_cast<std::size_t>(count)));
+    at += count;
+  }
+}
+
 } // namespace
 
 Result<bool> Store::recover_file(Path& path, std::uint8_t index, const std::string& true_name) {
   char prefix[8];
   std::snprintf(prefix, sizeof prefix, "M%02X/", index);
   auto name = parse_remote_name(prefix + true_name);
-  if (!name) return false;
+  // Trunk files of FastDFS, and what somebody has put there.
+  if (!name || !name->fields()) return false;
   CAIRN_TRY(tombstone, tombstones_->find(name->canonical()));
   auto opened = open_file(*name);
   auto crc = content_crc32(*name, true);
   const bool promised = name->kind() == FileKind::normal || name->kind() == FileKind::appender;
-  const bool whole =
-      opened && crc && (!promised || (name->fields() && name->fields()->crc32 == *crc));
+  const bool whole = opened && crc &&
+                     (!promised || name->fields()->crc32 == *crc ||
+                      has_legacy_checksum(opened->file.get(), name->fields()->crc32));
+  // Cairn writes storage IDs into names: one with an address was stored by FastDFS, whole or not.
+  if (!whole && !tombstone && !name->fields()->source.is_server_id()) {
+    spdlog::warn("a damaged file without record is left as it is file={}", name->canonical());
+    return false;
+  }
   if (tombstone || !whole) {
     spdlog::warn("removed a file that a crash left file={} cause={}", name->canonical(),
                  tombstone ? "deleted" : "incomplete");
@@ -172,16 +200,17 @@ Result<std::uint64_t> Store::recover_after_crash() {
   for (std::size_t i = 0; i < paths_.size(); ++i) {
     Path& path = *paths_[i];
     const auto index = static_cast<std::uint8_t>(i);
+    const std::uint32_t from = std::max(since, first_use_of(path.data_fd));
     char prefix[8];
     std::snprintf(prefix, sizeof prefix, "M%02X/", index);
     for (const std::string& high : names_in(path.data_fd, ".")) {
       if (high.size() != 2) continue;
       for (const std::string& low : names_in(path.data_fd, high)) {
         const std::string directory = high + "/" + low;
-        if (low.size() != 2 || !changed_since(path.data_fd, directory, since)) continue;
+        if (low.size() != 2 || !changed_since(path.data_fd, directory, from)) continue;
         for (const std::string& leaf : names_in(path.data_fd, directory)) {
           const std::string true_name = directory + "/" + leaf;
-          if (!changed_since(path.data_fd, true_name, since)) continue;
+          if (!changed_since(path.data_fd, true_name, from)) continue;
           const bool is_side = leaf.ends_with("-m");
           if (!is_side && !known.contains(prefix + true_name)) {
             CAIRN_TRY(is_logged, recover_file(path, index, true_name));

@@ -54,6 +54,12 @@ bool is_metadata(std::string_view leaf) {
   return leaf.ends_with("-m");
 }
 
+// "000001": a trunk file of FastDFS in a directory that was taken over. What is in it has names of
+// its own by then (docs/migration.md).
+bool is_trunk_file(const std::string& leaf) {
+  return leaf.find_first_not_of("0123456789") == std::string::npos;
+}
+
 bool is_hex(const std::string& text) {
   return text.size() == 2 && text.find_first_not_of("0123456789ABCDEF") == std::string::npos;
 }
@@ -345,7 +351,7 @@ Status Catalogue::walk(std::size_t index) {
       for (std::filesystem::directory_iterator leaf(low->path(), ignored); !ignored && leaf != end;
            leaf.increment(ignored)) {
         const std::string text = leaf->path().filename().string();
-        if (is_metadata(text)) continue;
+        if (is_metadata(text) || is_trunk_file(text)) continue;
         const auto name = parse_remote_name(directory + text);
         if (!name) continue;
         const auto row = look_at(*name);
