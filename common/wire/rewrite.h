@@ -8,7 +8,7 @@ namespace cairn::wire {
 
 // tracker -> storage node: Rewrite -> RewriteReply. Errors: invalid_argument (more than may be),
 // unavailable (a part cannot be read now, too few nodes), no_space, io_error.
-inline constexpr auto kRewrite = static_cast<NativeCommand>(195);
+inline constexpr auto kRewrite = static_cast<NativeCommand>(197);
 
 // Of one Rewrite.
 inline constexpr std::size_t kRewritePartsMax = 16'384;
