@@ -287,7 +287,7 @@ Result<std::uint64_t> SyncReceiver::apply_put(std::uint32_t source_id, std::uint
     const std::uint32_t owner = options_.owner_of ? options_.owner_of(name) : 0;
     if (!may_replace(name.kind(), source_id, owner)) {
       std::uint64_t marked = 0;
-      if (origin.restored || name.kind() == FileKind::slave) {
+      if (origin.restored) {
         CAIRN_TRY(seq, position_of(store_.mark_reused(name, origin), true));
         marked = seq;
       } else if (!origin.mark.empty()) {
@@ -413,8 +413,10 @@ char SyncReceiver::wants(std::uint32_t source_id, const wire::FileSummary& file)
     const auto crc = store_.content_crc32(*name, true);
     if (!crc || *crc != file.crc32) return '1';
   }
-  // The same content, but a delete between its two lives may still be on its way here.
-  if (file.reused && file.stamp > Store::reused_stamp(present->file.get())) return '1';
+  // The same content, but the delete before it came out of the trash may still be on its way here.
+  // (Slave files are not asked for: those taken over from FastDFS have no stamp of their own.)
+  const bool restored = file.reused && name->kind() != FileKind::slave;
+  if (restored && file.stamp > Store::reused_stamp(present->file.get())) return '1';
   const std::uint64_t stamp = store_.metadata_stamp(*name);
   if (file.meta_stamp != stamp) return file.meta_stamp > stamp ? 'm' : '0';
   if (stamp == 0) return '0';
