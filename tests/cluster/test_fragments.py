@@ -47,7 +47,7 @@ class Fragments(clusters.ClusterTest):
         # What was replaced goes from the disks.
         most = WRITERS * windows * EXTENTS_MAX
         deadline = time.monotonic() + (300 if workload.FULL else 90)
-        while len(workload.files_on(self.cluster.storages[0])) > most:
+        while len(workload.names_on(self.cluster.storages[0])) > most:
             self.assertLess(time.monotonic(), deadline, "the old stored files stay")
             time.sleep(1)
         sound = json.loads(workload.cairn(self.cluster, "--json", "fsck", "--data").stdout)
