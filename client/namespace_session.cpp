@@ -38,6 +38,12 @@ NsSession::NsSession(asio::io_context& io, ClientOptions client, Options options
 
 NsSession::~NsSession() = default;
 
+void NsSession::resume(wire::NsAttachReply attached, std::uint64_t sequence, std::uint64_t seen) {
+  attached_ = std::move(attached);
+  next_sequence_ = sequence + 1;
+  seen_ = seen;
+}
+
 Task<Status> NsSession::open(Timeout timeout) {
   const Deadline deadline(timeout.value, client_.network_timeout);
   if (!running_) {
@@ -191,7 +197,8 @@ Task<Status> NsSession::attach(Endpoint tracker) {
   const bool fresh = reply.session != attached_.session;
   attached_ = std::move(reply);
   heard_ = Clock::now();
-  seen_ = std::max(seen_, attached_.position);
+  // Else the events since then come now.
+  if (attached_.drop_caches) seen_ = std::max(seen_, attached_.position);
   connection_ = std::move(client);
   connection_->connection().clear_deadline();
   ++generation_;
@@ -365,6 +372,7 @@ Task<Result<NsSession::Answer>> NsSession::call(NsOp op, NsIdentity who, wire::B
   pending->message = std::move(message);
   if (change) {
     pending->head.sequence = next_sequence_++;
+    if (on_change_) on_change_(pending->head.sequence);
     unanswered_.insert(pending->head.sequence);
   }
   const std::uint64_t request = pending->head.request;

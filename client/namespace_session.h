@@ -56,6 +56,15 @@ public:
   NsSession(asio::io_context& io, ClientOptions client, Options options);
   ~NsSession();
 
+  // Goes on with the session of another process that has ended: what its last attach answered, the
+  // number of its last change, and the log position up to which the events it was sent were seen
+  // to. Called before open(); requests may be made at once, and wait for the attach.
+  void resume(wire::NsAttachReply attached, std::uint64_t sequence, std::uint64_t seen);
+  // Told the number of each change before it is sent: for whoever will resume.
+  void on_change(std::function<void(std::uint64_t sequence)> handler) {
+    on_change_ = std::move(handler);
+  }
+
   // Connects for the first time. Errors: unavailable, timeout, denied, not_found (no such export).
   Task<Status> open(Timeout timeout);
   // Says goodbye: locks and opens go at once. Nothing may be called after it.
@@ -127,6 +136,7 @@ private:
   Options options_;
   OnEvents on_events_;
   OnAttached on_attached_;
+  std::function<void(std::uint64_t)> on_change_;
 
   std::shared_ptr<FrameClient> connection_;
   std::uint64_t generation_ = 0; // of connections

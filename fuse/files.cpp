@@ -1,4 +1,4 @@
-// Content of open files: reads, writes that wait to be stored, their commits in order, and locks.
+// Content of open files: reads, writes that wait to be stored, and their commits in order.
 #include "fuse/mount.h"
 
 #include <fuse_lowlevel.h>
@@ -72,7 +72,30 @@ Mount::NodeRef Mount::hold(std::uint64_t inode) {
 
 void Mount::let_go(const NodeRef& node) {
   --node->opens;
-  if (node->opens == 0 && node->is_clean()) nodes_.erase(node->inode);
+  forget_closed(node);
+}
+
+void Mount::forget_closed(const NodeRef& node) {
+  if (node->opens != 0 || !node->is_clean()) return;
+  files_.file(node->place, node->inode, 0, false);
+  files_.locks(node->place, {});
+  // By now another may be there for the same inode.
+  if (find(node->inode) == node) nodes_.erase(node->inode);
+}
+
+void Mount::note(Node& node) {
+  files_.file(node.place, node.inode, node.handles, !node.is_clean() || node.error != 0);
+}
+
+Task<void> Mount::hand_out(Ask ask, NodeRef node, std::function<int(fuse_req*)> reply) {
+  if (fuse_req* request = ask->take()) {
+    ++node->handles;
+    note(*node);
+    if (reply(request) == 0) co_return;
+    --node->handles;
+    note(*node);
+  }
+  co_await close_handle(node);
 }
 
 void Mount::take_content(Node& node, const wire::NsNodeReply& reply) {
@@ -120,6 +143,7 @@ Task<void> Mount::create(Ask ask, wire::NsCreate request, int flags) {
     co_return;
   }
   const wire::NsAttributes& attributes = said.reply.attributes;
+  hints_.note(request.parent, request.name, attributes.inode);
   const NodeRef node = hold(attributes.inode);
   if (!said.reply.created && request.existing == wire::NsExisting::truncate) node->forget_content();
   take_content(*node, said.reply);
@@ -128,11 +152,10 @@ Task<void> Mount::create(Ask ask, wire::NsCreate request, int flags) {
   info.flags = flags;
   info.fh = static_cast<std::uint64_t>(flags & O_ACCMODE);
   info.keep_cache = keeps_pages(attributes.inode, attributes.data_version) ? 1 : 0;
-  fuse_req* reply = ask->take();
-  // A caller that was killed meanwhile never closes it.
-  if (reply == nullptr || fuse_reply_create(reply, &entry, &info) != 0) {
-    co_await close_handle(node);
-  }
+  std::function<int(fuse_req*)> reply = [&](fuse_req* to) {
+    return fuse_reply_create(to, &entry, &info);
+  };
+  co_await hand_out(std::move(ask), node, std::move(reply));
 }
 
 Task<void> Mount::open_file(Ask ask, std::uint64_t inode, int flags) {
@@ -150,7 +173,9 @@ Task<void> Mount::open_file(Ask ask, std::uint64_t inode, int flags) {
     if (said) changed_here(*node, said.reply.attributes);
   }
   Said<wire::NsNodeReply> said;
+  const bool reads_only = (flags & O_ACCMODE) == O_RDONLY;
   if (error == 0) {
+    if (reads_only) fetch_before_open(node);
     wire::NsOpen open;
     open.inode = inode;
     open.mask = mask_of(flags);
@@ -170,16 +195,21 @@ Task<void> Mount::open_file(Ask ask, std::uint64_t inode, int flags) {
   info.flags = flags;
   info.fh = static_cast<std::uint64_t>(flags & O_ACCMODE);
   info.keep_cache = keeps_pages(inode, said.reply.attributes.data_version) ? 1 : 0;
+  if (reads_only) fetch_after_open(node, said.reply, info.keep_cache != 0);
   ++statistics_.opens;
   if (info.keep_cache) ++statistics_.opens_kept_pages;
-  fuse_req* reply = ask->take();
-  if (reply == nullptr || fuse_reply_open(reply, &info) != 0) {
-    co_await close_handle(node);
-  }
+  std::function<int(fuse_req*)> reply = [&](fuse_req* request) {
+    return fuse_reply_open(request, &info);
+  };
+  co_await hand_out(std::move(ask), node, std::move(reply));
 }
 
 Task<void> Mount::release(Ask ask, std::uint64_t inode, bool flock, std::uint64_t owner) {
   const NodeRef node = find(inode);
+  if (node && node->handles > 0) {
+    --node->handles;
+    note(*node);
+  }
   ask->error(0);
   if (!node) co_return;
   // Pages of a mapping may have come after the last close: they are committed before the tracker
@@ -198,6 +228,7 @@ Task<void> Mount::release(Ask ask, std::uint64_t inode, bool flock, std::uint64_
     spdlog::error("writes are lost that nobody was there to be told of inode={} error={}", inode,
                   node->error);
     node->error = 0;
+    note(*node);
   }
   co_await close_handle(node);
 }
@@ -296,7 +327,11 @@ Task<void> Mount::read(Ask ask, std::uint64_t inode, std::uint64_t offset, std::
       }
       const std::chrono::milliseconds limit = options_.soft ? options_.timeout : kTryTimeout;
       ask->wait_for(kWaitsForStorage);
-      if (!parts.empty()) fetched = co_await data_.read(std::move(parts), offset, latest, limit);
+      std::shared_ptr<Ahead> ahead = node->ahead;
+      if (ahead && ahead->data_version != node->data_version) ahead.reset();
+      bool done = parts.empty();
+      if (!done && ahead) done = co_await read_ahead(node, std::move(ahead), offset, latest);
+      if (!done) fetched = co_await data_.read(std::move(parts), offset, latest, limit);
     }
     if (!fetched) {
       const Error& error = fetched.error();
@@ -356,8 +391,10 @@ Task<void> Mount::write(Ask ask, std::uint64_t inode, std::uint64_t offset, wire
     offset = at;
   }
   if (node->dirty.empty()) node->dirty_since = std::chrono::steady_clock::now();
+  const bool was_clean = node->is_clean();
   const std::uint64_t before = node->dirty.bytes();
   node->dirty.put(offset, bytes);
+  if (was_clean) note(*node);
   unstored_ += node->dirty.bytes() - before;
   node->dirty_append = append;
   node->written = now();
@@ -400,6 +437,7 @@ Task<void> Mount::store(NodeRef node, std::shared_ptr<Batch> batch) {
     how.origin.inode = node->inode;
     how.origin.file_size = node->size();
     how.origin.ranges = batch->ranges.places();
+    name_origin(how.origin);
     auto stored = co_await data_.store(wire::View(bytes), std::move(how));
     if (stored) {
       batch->extents = std::move(stored->extents);
@@ -438,11 +476,13 @@ Task<void> Mount::commit_all(NodeRef node) {
     statistics_.stored_bytes += batch->ranges.bytes();
     ++statistics_.commits;
     node->flushing.pop_front();
+    note(*node);
     node->changed.cancel();
   }
   node->committing = false;
+  note(*node);
   node->changed.cancel();
-  if (node->opens == 0 && node->is_clean()) nodes_.erase(node->inode);
+  forget_closed(node);
 }
 
 Task<int> Mount::commit(NodeRef node, std::shared_ptr<Batch> batch) {
@@ -495,6 +535,7 @@ void Mount::fail_writes(const NodeRef& node, int error) {
   node->forget_content();
   pages_.erase(node->inode);
   notifier_.inode(node_of(node->inode), true);
+  note(*node);
   node->changed.cancel();
 }
 
@@ -528,7 +569,9 @@ Task<void> Mount::flush(Ask ask, std::uint64_t inode, bool writable, std::uint64
   }
   // Told once; not to somebody who is no longer there.
   if (ask->answered()) co_return;
-  ask->error(writable ? std::exchange(node->error, 0) : 0);
+  const int error = writable ? std::exchange(node->error, 0) : 0;
+  if (error != 0) note(*node);
+  ask->error(error);
 }
 
 Task<void> Mount::write_back_old() {
@@ -541,6 +584,7 @@ Task<void> Mount::write_back_old() {
     for (const auto& [inode, node] : nodes_) {
       const bool crowded = unstored_ > kUnstoredMax / 2;
       if (!node->dirty.empty() && (crowded || node->dirty_since < old)) due.push_back(node);
+      if (node->ahead && node->ahead->begun < old) node->ahead.reset(); // nobody reads it
     }
     for (const NodeRef& node : due) seal(node);
   }
@@ -584,112 +628,6 @@ Task<void> Mount::seek(Ask ask, wire::NsSeek request) {
     ask->error(said.error);
   else if (fuse_req* reply = ask->take())
     fuse_reply_lseek(reply, static_cast<off_t>(said.reply.offset));
-}
-
-// --- locks ---------------------------------------------------------------------------------------
-
-void Mount::record_lock(Node& node, const wire::NsLock& request) {
-  std::vector<wire::NsLock> kept;
-  for (const wire::NsLock& held : node.locks) {
-    const bool other = held.owner != request.owner || held.kind != request.kind ||
-                       held.end < request.start || held.start > request.end;
-    if (other) {
-      kept.push_back(held);
-      continue;
-    }
-    // What the new one leaves of it, before and behind.
-    if (held.start < request.start) {
-      kept.push_back(held);
-      kept.back().end = request.start - 1;
-    }
-    if (held.end > request.end) {
-      kept.push_back(held);
-      kept.back().start = request.end + 1;
-    }
-  }
-  if (request.type != wire::NsLockType::unlock) kept.push_back(request);
-  node.locks = std::move(kept);
-}
-
-Task<void> Mount::invalidate_pages(std::uint64_t inode) {
-  auto done = std::make_shared<asio::steady_timer>(io_.get_executor(),
-                                                   asio::steady_timer::time_point::max());
-  auto told = std::make_shared<bool>(false);
-  notifier_.inode(node_of(inode), true, [this, done, told] {
-    asio::post(io_, [done, told] {
-      *told = true;
-      done->cancel();
-    });
-  });
-  while (!*told) co_await done->async_wait(as_result);
-}
-
-Task<int> Mount::set_lock(Ask ask, NsIdentity who, NodeRef node, wire::NsLock request) {
-  // Whoever gets the lock next finds what was written under it.
-  if (request.type == wire::NsLockType::unlock) co_await settle(node);
-  auto number = std::make_shared<std::uint64_t>(0);
-  if (ask && request.wait) {
-    ask->on_interrupt([this, number] {
-      if (*number != 0) session_->cancel(*number);
-    });
-  }
-  who.flags |= wire::kNsOpened;
-  wire::Bytes message = wire::encode(request);
-  auto answer =
-      co_await session_->call(NsOp::lock, std::move(who), std::move(message), time_limit(), number);
-  if (!answer) co_return errno_of(answer.error());
-  if (answer->status != 0) co_return answer->status;
-  const auto reply = wire::decode_lenient<wire::NsLockReply>(answer->body);
-  if (!reply) co_return EIO;
-  record_lock(*node, request);
-  if (request.type == wire::NsLockType::unlock) co_return 0;
-  // And we find what was written under it before.
-  if (reply->attributes.data_version != node->data_version) {
-    pages_.erase(node->inode);
-    node->forget_content();
-    node->committed_size = reply->attributes.size;
-    co_await invalidate_pages(node->inode);
-  }
-  co_return 0;
-}
-
-Task<void> Mount::lock(Ask ask, wire::NsLock request) {
-  const NodeRef node = find(request.inode);
-  if (!node) {
-    ask->error(EBADF);
-    co_return;
-  }
-  if (request.wait) ask->wait_for(kWaitsForLock);
-  const int error = co_await set_lock(ask, ask->who(), node, request);
-  if (error == 0 && ask->answered() && request.type != wire::NsLockType::unlock) {
-    // Granted to somebody who was told that it was not.
-    request.type = wire::NsLockType::unlock;
-    static_cast<void>(co_await set_lock(Ask(), ask->who(), node, request));
-  }
-  ask->error(error);
-}
-
-Task<void> Mount::getlock(Ask ask, wire::NsLock request) {
-  wire::Bytes message = wire::encode(request);
-  const auto said =
-      co_await this->ask<wire::NsLockReply>(NsOp::getlock, ask->opened(), std::move(message));
-  if (!said) {
-    ask->error(said.error);
-    co_return;
-  }
-  struct flock out {};
-  out.l_type = F_UNLCK;
-  out.l_whence = SEEK_SET;
-  if (said.reply.type != wire::NsLockType::unlock) {
-    out.l_type = said.reply.type == wire::NsLockType::read ? F_RDLCK : F_WRLCK;
-    out.l_start = static_cast<off_t>(said.reply.start);
-    out.l_len = said.reply.end == UINT64_MAX
-                    ? 0
-                    : static_cast<off_t>(said.reply.end - said.reply.start + 1);
-    // The kernel shows a process; of another machine there is none.
-    out.l_pid = said.reply.pid == 0 ? -1 : static_cast<pid_t>(said.reply.pid);
-  }
-  if (fuse_req* reply = ask->take()) fuse_reply_lock(reply, &out);
 }
 
 } // namespace cairn::fuse

@@ -1,12 +1,16 @@
-// cairn-mount: reads the command line, connects, mounts, goes to the background, and serves until
-// it is unmounted.
+// cairn-mount: reads the command line, goes to the background and has a supervisor start a worker,
+// which connects, mounts and serves until it is unmounted.
 #include "fuse/mount.h"
+#include "fuse/supervisor.h"
 
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <fuse_lowlevel.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -14,6 +18,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <future>
+#include <memory>
 #include <optional>
 #include <string>
 #include <sys/stat.h>
@@ -25,6 +30,8 @@ namespace {
 
 using cairn::fuse::Mount;
 using cairn::fuse::MountOptions;
+using cairn::fuse::Supervisor;
+using cairn::fuse::SupervisorLink;
 
 // As all programs of Cairn.
 constexpr int kGood = 0;
@@ -34,6 +41,8 @@ constexpr int kDenied = 4;
 constexpr int kUnavailable = 6;
 // Time to store what was written when the program is told to end.
 constexpr std::chrono::seconds kGoodbye{60};
+// How often the worker looks whether its supervisor is stopped.
+constexpr std::chrono::milliseconds kLookEvery{500};
 // And for what is on its way after that: connections, timers.
 constexpr std::chrono::seconds kLastOnes{3};
 
@@ -54,6 +63,14 @@ int exit_code(cairn::Errc code) {
 int fail(const std::string& message, int code) {
   std::fprintf(stderr, "cairn-mount: %s\n", message.c_str());
   return code;
+}
+
+// In the background nothing of the caller's terminal is kept.
+void leave_terminal() {
+  static_cast<void>(::chdir("/"));
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (int fd = 0; null >= 0 && fd < 3; ++fd) ::dup2(null, fd);
+  if (null > 2) ::close(null);
 }
 
 // The parent waits for one byte: the exit status, once the mount answers or cannot be made.
@@ -85,18 +102,17 @@ public:
     return false;
   }
 
-  // Tells the parent. With success nothing of the caller's terminal is kept.
+  // Tells the parent.
   void done(int code) {
     if (pipe_ < 0) return;
-    if (code == kGood) {
-      static_cast<void>(::chdir("/"));
-      const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-      for (int fd = 0; null >= 0 && fd < 3; ++fd) ::dup2(null, fd);
-      if (null > 2) ::close(null);
-    }
+    if (code == kGood) leave_terminal();
     const auto byte = static_cast<unsigned char>(code);
     static_cast<void>(!::write(pipe_, &byte, 1));
-    ::close(pipe_);
+    leave();
+  }
+  // In a child: the rest is not its own.
+  void leave() {
+    if (pipe_ >= 0) ::close(pipe_);
     pipe_ = -1;
   }
 
@@ -125,10 +141,26 @@ cairn::Task<bool> say_goodbye(Mount& mount) {
   co_return true;
 }
 
-// Mounts and serves. Answers the exit status.
-int serve(const MountOptions& options, cairn::ClientOptions client, Background& background) {
+cairn::Task<bool> take_over(Mount& mount, int kernel) {
+  mount.take_over(kernel);
+  co_return true;
+}
+
+cairn::Task<void> stop_with_supervisor(const SupervisorLink& supervisor,
+                                       std::shared_ptr<std::atomic<bool>> over) {
+  boost::asio::steady_timer timer(co_await boost::asio::this_coro::executor);
+  while (!*over) {
+    timer.expires_after(kLookEvery);
+    co_await timer.async_wait(cairn::as_result);
+    supervisor.stop_with_supervisor();
+  }
+}
+
+// What a worker does: the first one connects and mounts, others take over; all serve. Answers the
+// exit status.
+int serve(const MountOptions& options, cairn::ClientOptions client, SupervisorLink& supervisor) {
   boost::asio::io_context io(1);
-  Mount mount(io, std::move(client), options);
+  Mount mount(io, std::move(client), options, supervisor.record());
   auto work = boost::asio::make_work_guard(io);
   // Signals are for the main thread, where libfuse waits.
   sigset_t all;
@@ -141,13 +173,10 @@ int serve(const MountOptions& options, cairn::ClientOptions client, Background& 
     ran_out.set_value();
   });
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  const auto start_notifier = [&](fuse_session* of) {
-    ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
-    mount.notifier().start(of);
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  };
   // What still runs on the loop uses the mount, so it must have come to its end before that goes.
+  const auto over = std::make_shared<std::atomic<bool>>(false);
   const auto end_loop = [&](int status) {
+    *over = true;
     work.reset();
     if (ran_out.get_future().wait_for(kLastOnes) != std::future_status::ready) {
       spdlog::shutdown();
@@ -155,58 +184,53 @@ int serve(const MountOptions& options, cairn::ClientOptions client, Background& 
     }
     loop.join();
   };
-  const auto opened =
-      run_on(io, mount.open(), options.timeout + std::chrono::seconds(5))
-          .value_or(cairn::Status(cairn::Error(cairn::Errc::timeout, "the cluster is silent")));
-  if (!opened) {
-    const int status =
-        fail(options.source + ": " + opened.error().text(), exit_code(opened.error().code));
-    background.done(status);
+  const auto give_up = [&](const std::string& message, int status) {
+    fail(message, status);
     run_on(io, say_goodbye(mount), kLastOnes);
     end_loop(status);
     return status;
+  };
+  cairn::spawn(io.get_executor(), stop_with_supervisor(supervisor, over), "supervisor");
+  if (supervisor.first()) {
+    const auto opened =
+        run_on(io, mount.open(), options.timeout + std::chrono::seconds(5))
+            .value_or(cairn::Status(cairn::Error(cairn::Errc::timeout, "the cluster is silent")));
+    if (!opened)
+      return give_up(options.source + ": " + opened.error().text(), exit_code(opened.error().code));
   }
 
-  std::vector<std::string> words{"cairn-mount"};
-  for (const std::string& option : options.kernel) {
-    words.emplace_back("-o");
-    words.push_back(option);
+  mount.on_ready([&] {
+    // On a thread of libfuse, which takes no signals; so does the one that begins here.
+    mount.notifier().start();
+    if (!options.foreground) leave_terminal();
+    supervisor.ready();
+  });
+  const fuse_custom_io channel = Mount::io();
+  fuse_session* session = make_fuse_session(options, Mount::operations(), &mount);
+  if (session == nullptr || fuse_set_signal_handlers(session) != 0)
+    return give_up("cannot begin a session of FUSE", kUnavailable);
+  const auto kernel = supervisor.mount();
+  if (!kernel || fuse_session_custom_io(session, &channel, *kernel) != 0) {
+    fuse_session_destroy(session);
+    return give_up("cannot mount " + options.directory, kUnavailable);
   }
-  std::vector<char*> pointers;
-  for (std::string& word : words) pointers.push_back(word.data());
-  fuse_args arguments{};
-  arguments.argc = static_cast<int>(pointers.size());
-  arguments.argv = pointers.data();
-  mount.on_ready([&background] { background.done(kGood); });
-  const fuse_lowlevel_ops operations = Mount::operations();
-  fuse_session* session = fuse_session_new(&arguments, &operations, sizeof operations, &mount);
-  fuse_opt_free_args(&arguments);
-  if (session == nullptr || fuse_set_signal_handlers(session) != 0 ||
-      fuse_session_mount(session, options.directory.c_str()) != 0) {
-    if (session != nullptr) fuse_session_destroy(session);
-    const int status = fail("cannot mount " + options.directory, kUnavailable);
-    background.done(status);
-    run_on(io, say_goodbye(mount), kLastOnes);
-    end_loop(status);
-    return status;
-  }
-  start_notifier(session);
+  mount.notifier().use(session);
+  if (!supervisor.first()) run_on(io, take_over(mount, *kernel), kLastOnes);
   fuse_loop_config* config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_clone_fd(config, 0);
   fuse_loop_cfg_set_max_threads(config, 4);
   fuse_loop_cfg_set_idle_threads(config, 4);
   const int ended = fuse_session_loop_mt(session, config);
   fuse_loop_cfg_destroy(config);
+  if (ended >= 0) supervisor.ending();
   spdlog::info("ends source={} directory={} signal={}", options.source, options.directory,
                ended > 0 ? ended : 0);
   // Unmounted, or told to end: what was written and not yet stored is.
   const bool stored = run_on(io, say_goodbye(mount), kGoodbye).has_value();
   if (!stored) spdlog::error("not everything that was written could be stored in time");
   mount.notifier().stop();
-  fuse_session_unmount(session);
   fuse_remove_signal_handlers(session);
   const int status = stored && ended >= 0 ? kGood : kUnavailable;
-  background.done(kUnavailable); // only if the kernel never answered
   end_loop(status);
   fuse_session_destroy(session);
   return status;
@@ -253,7 +277,14 @@ int run(int argc, char** argv) {
   spdlog::set_default_logger(options.foreground
                                  ? spdlog::stderr_logger_mt("cairn-mount")
                                  : spdlog::syslog_logger_mt("syslog", "cairn-mount", LOG_PID));
-  status = serve(options, std::move(client), background);
+  {
+    const auto work = [&](SupervisorLink& supervisor) {
+      background.leave();
+      return serve(options, client, supervisor);
+    };
+    Supervisor supervisor(options, work, [&background] { background.done(kGood); });
+    status = supervisor.run();
+  }
   background.done(status);
   return status;
 }

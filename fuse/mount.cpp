@@ -38,13 +38,18 @@ NsSession::Options session_options(const MountOptions& options) {
 
 } // namespace
 
-Mount::Mount(asio::io_context& io, ClientOptions client, MountOptions options)
+Mount::Mount(asio::io_context& io, ClientOptions client, MountOptions options, Record& record)
     : io_(io),
       options_(std::move(options)),
       core_(std::make_shared<ClientCore>(io, client)),
       session_(std::make_shared<NsSession>(io, std::move(client), session_options(options_))),
       data_(core_),
-      write_back_timer_(io) {
+      record_(record),
+      channel_(record),
+      files_(record),
+      write_back_timer_(io),
+      // Not those of a former worker, which the kernel may still name.
+      next_directory_((std::uint64_t{record.worker} << 32U) + 1) {
   core_->remember_placement();
 }
 
@@ -52,12 +57,17 @@ Timeout Mount::time_limit() const {
   return options_.soft ? Timeout(options_.timeout) : Timeout();
 }
 
-Task<Status> Mount::open() {
+void Mount::listen_to_session() {
   session_->on_events([this](std::uint64_t position, std::vector<wire::NsEvent> events) {
     on_events(position, events);
   });
   session_->on_attached(
       [this](const wire::NsAttachReply& reply, bool lost) { attached(reply, lost); });
+  session_->on_change([this](std::uint64_t sequence) { record_.session.sequence = sequence; });
+}
+
+Task<Status> Mount::open() {
+  listen_to_session();
   CAIRN_CO_RETURN_IF_ERROR(co_await session_->open(Timeout(options_.timeout)));
   root_ = session_->attached().root;
   if (!options_.path.empty()) {
@@ -69,8 +79,62 @@ Task<Status> Mount::open() {
       co_return Error{Errc::invalid_argument, options_.path + " is no directory"};
     root_ = found.node.attributes.inode;
   }
+  record_.session.root = root_;
   spawn(io_.get_executor(), write_back_old(), "write back");
   co_return Status();
+}
+
+void Mount::take_over(int kernel) {
+  listen_to_session();
+  const SessionSlot& left = record_.session;
+  root_ = left.root;
+  session_number_ = left.number;
+  wire::NsAttachReply attached;
+  attached.session = left.number;
+  attached.token = left.token;
+  attached.extent_bytes = left.extent_bytes;
+  attached.lease_ms = left.lease_ms;
+  attached.copies = left.copies;
+  attached.cluster_uuid = left.cluster_uuid.data();
+  session_->resume(std::move(attached), left.sequence, left.seen);
+  std::size_t lost = 0;
+  for (FileRecords::Left& file : files_.left()) {
+    auto node = std::make_shared<Node>(io_.get_executor(), file.inode);
+    node->opens = node->handles = file.handles;
+    node->place = std::move(file.place);
+    node->locks = std::move(file.locks);
+    if (file.unstored) {
+      ++lost;
+      node->error = EIO;
+      notifier_.inode(node_of(file.inode), true);
+    }
+    if (file.handles != 0) {
+      nodes_.emplace(file.inode, std::move(node));
+      continue;
+    }
+    if (file.unstored)
+      spdlog::error("writes are lost that nobody is there to be told of inode={}", file.inode);
+    files_.file(node->place, file.inode, 0, false);
+    files_.locks(node->place, {});
+  }
+  const std::vector<Channel::Doubt> doubts = channel_.take_over(kernel);
+  for (const Channel::Doubt& doubt : doubts) {
+    if (doubt.name.empty())
+      notifier_.inode(doubt.node, false);
+    else
+      notifier_.entry(doubt.node, doubt.name);
+  }
+  spdlog::warn("took the mount over worker={} session={} open_files={} with_lost_writes={}",
+               record_.worker, left.number.load(), nodes_.size(), lost);
+  statistics_.workers = record_.worker;
+  spawn(
+      io_.get_executor(),
+      [](std::shared_ptr<NsSession> session) -> Task<void> {
+        const std::chrono::milliseconds begin(1);
+        static_cast<void>(co_await session->open(Timeout(begin)));
+      }(session_),
+      "take over");
+  spawn(io_.get_executor(), write_back_old(), "write back");
 }
 
 Task<void> Mount::close() {
@@ -148,6 +212,16 @@ void Mount::attached(const wire::NsAttachReply& reply, bool lost) {
     if (reply.drop_caches || other) drop_caches(reply.position);
   }
   session_number_ = reply.session;
+  SessionSlot& slot = record_.session;
+  slot.token = reply.token;
+  slot.extent_bytes = reply.extent_bytes;
+  slot.lease_ms = reply.lease_ms;
+  slot.copies = reply.copies;
+  slot.cluster_uuid.fill('\0');
+  reply.cluster_uuid.copy(slot.cluster_uuid.data(), slot.cluster_uuid.size() - 1);
+  if (other || slot.number == 0) slot.sequence = 0;
+  slot.number = reply.session;
+  if (reply.drop_caches) record_seen(reply.position);
   if ((other || reply.reclaim) && !nodes_.empty()) {
     const bool reclaim = reply.reclaim && !other;
     // Not from here: the session is about to send what was not answered.
@@ -186,6 +260,7 @@ void Mount::lose_session() {
       "the session with the tracker was lost: locks are gone, and what was not committed");
   for (const auto& [inode, node] : nodes_) {
     node->locks.clear();
+    files_.locks(node->place, {});
     if (!node->is_clean()) fail_writes(node, EIO);
   }
   drop_caches(0);
@@ -221,6 +296,11 @@ void Mount::on_events(std::uint64_t position, const std::vector<wire::NsEvent>& 
     }
     notifier_.inode(node, data);
   }
+  record_seen(position);
+}
+
+void Mount::record_seen(std::uint64_t position) {
+  notifier_.after([this, position] { record_.session.seen = position; });
 }
 
 void Mount::remember_event(std::uint64_t inode, std::uint64_t position) {

@@ -5,9 +5,11 @@
 
 #include "client/namespace_data.h"
 #include "client/namespace_session.h"
+#include "fuse/channel.h"
 #include "fuse/node.h"
 #include "fuse/notifier.h"
 #include "fuse/options.h"
+#include "fuse/path_hints.h"
 #include "fuse/request.h"
 #include "fuse/statistics.h"
 
@@ -19,12 +21,14 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <sys/stat.h>
 #include <unordered_map>
 #include <vector>
 
 struct fuse_conn_info;
+struct fuse_custom_io;
 struct fuse_entry_param;
 struct fuse_file_info;
 struct fuse_lowlevel_ops;
@@ -44,16 +48,23 @@ struct Said {
 
 class Mount {
 public:
-  Mount(asio::io_context& io, ClientOptions client, MountOptions options);
+  // `record` outlives it.
+  Mount(asio::io_context& io, ClientOptions client, MountOptions options, Record& record);
 
   // Attaches to the tracker and finds the directory that is mounted. Errors: also not_found, and
   // invalid_argument (no directory).
   Task<Status> open();
+  // In place of open(), for a worker that comes after another: goes on with what that has left in
+  // the record. Waits for nobody. What was written and not stored fails, once, at fsync or close.
+  // `kernel` is the descriptor that libfuse will use. On the loop.
+  void take_over(int kernel);
   // Stores and commits everything that was written, says goodbye, and answers what is left.
   Task<void> close();
 
   // What libfuse calls; its userdata is the Mount.
   static fuse_lowlevel_ops operations();
+  // How libfuse reads and writes.
+  static fuse_custom_io io();
   // Called when the kernel has answered, on a FUSE thread.
   void on_ready(std::function<void()> handler) { on_ready_ = std::move(handler); }
   Notifier& notifier() { return notifier_; }
@@ -101,6 +112,8 @@ private:
   // What one call may take; hard mounts wait for ever.
   Timeout time_limit() const;
   void attached(const wire::NsAttachReply& reply, bool lost);
+  void listen_to_session();
+  void record_seen(std::uint64_t position);
   void on_events(std::uint64_t position, const std::vector<wire::NsEvent>& events);
   Task<void> tell_opens_again(bool reclaim);
   void lose_session();
@@ -130,7 +143,8 @@ private:
   Task<void> lookup(Ask ask, std::uint64_t parent, std::string name);
   Task<void> getattr(Ask ask, std::uint64_t inode);
   Task<void> setattr(Ask ask, wire::NsSetattr request, bool opened);
-  Task<void> make(Ask ask, wire::NsOp op, std::uint64_t parent, wire::Bytes message);
+  Task<void> make(Ask ask, wire::NsOp op, std::uint64_t parent, std::string name,
+                  wire::Bytes message);
   Task<void> remove(Ask ask, wire::NsOp op, std::uint64_t parent, std::string name);
   Task<void> rename(Ask ask, wire::NsRename request);
   Task<void> readlink(Ask ask, std::uint64_t inode);
@@ -147,11 +161,20 @@ private:
   // --- content (files.cpp)
   using NodeRef = std::shared_ptr<Node>;
   NodeRef hold(std::uint64_t inode); // one handle more
+  // Says where a file is, as far as that is known; for who rebuilds a lost namespace.
+  void name_origin(wire::OriginMark& mark);
   // One handle less, here and at the tracker.
   Task<void> close_handle(NodeRef node);
   // Keeps a file open for a second, for whoever has just looked its name up. False: it is gone.
   Task<bool> hold_a_moment(std::uint64_t inode, NsIdentity who);
   void let_go(const NodeRef& node);
+  // Drops what is not open and has nothing to store.
+  void forget_closed(const NodeRef& node);
+  // For the next worker: how many handles there are, and whether something waits to be stored.
+  void note(Node& node);
+  // Gives the kernel a handle by `reply`, which answers 0 when it has got it. A caller that was
+  // killed meanwhile never closes it.
+  Task<void> hand_out(Ask ask, NodeRef node, std::function<int(fuse_req*)> reply);
   NodeRef find(std::uint64_t inode) const;
   void take_content(Node& node, const wire::NsNodeReply& reply);
   // True when the kernel's pages are of this version; it gets them now.
@@ -178,7 +201,22 @@ private:
   Task<void> write_back_old();
   Task<void> invalidate_pages(std::uint64_t inode);
 
-  // --- locks (files.cpp)
+  // --- small files, fetched before they are read (ahead.cpp)
+  // What a lookup or a listing tells of a file, for an open that may follow.
+  void remember_content(const wire::NsNodeReply& reply);
+  // Begins to fetch a file that is about to be opened for reading, by what is remembered of it.
+  void fetch_before_open(const NodeRef& node);
+  // The same once it is opened, unless that is under way or the kernel has its pages.
+  void fetch_after_open(const NodeRef& node, const wire::NsNodeReply& reply, bool pages_kept);
+  void begin_fetch(const NodeRef& node, std::uint64_t version, std::uint64_t size,
+                   std::vector<wire::NsExtent> extents);
+  Task<void> fetch_ahead(NodeRef node, std::shared_ptr<Ahead> ahead,
+                         std::vector<wire::NsExtent> extents);
+  // Waits for what is fetched and copies bytes from `offset` on. False: they are not there.
+  Task<bool> read_ahead(NodeRef node, std::shared_ptr<Ahead> ahead, std::uint64_t offset,
+                        std::span<std::byte> out);
+
+  // --- locks (locks.cpp)
   Task<void> lock(Ask ask, wire::NsLock request);
   Task<void> getlock(Ask ask, wire::NsLock request);
   Task<int> set_lock(Ask ask, NsIdentity who, NodeRef node, wire::NsLock request);
@@ -190,7 +228,11 @@ private:
   std::shared_ptr<ClientCore> core_;
   std::shared_ptr<NsSession> session_;
   NsData data_;
+  Record& record_;
+  Channel channel_;
+  FileRecords files_;
   Notifier notifier_;
+  PathHints hints_;
   std::function<void()> on_ready_; // constant once requests come
   std::uint64_t root_ = 1;         // constant after open()
   bool closing_ = false;
@@ -200,9 +242,18 @@ private:
   std::unordered_map<std::uint64_t, std::weak_ptr<Request>> requests_; // not answered yet
   std::uint64_t session_number_ = 0;
 
+  std::uint64_t ahead_bytes_ = 0; // fetched for all of these and not read; outlives them
   std::unordered_map<std::uint64_t, NodeRef> nodes_;       // open files, by inode
   std::uint64_t unstored_ = 0;                             // bytes written in all of them
   std::unordered_map<std::uint64_t, std::uint64_t> pages_; // inode: data version of the kernel's
+  struct Remembered {
+    std::uint64_t data_version = 0;
+    std::uint64_t size = 0;
+    std::vector<wire::NsExtent> extents;
+  };
+  std::unordered_map<std::uint64_t, Remembered> remembered_; // by inode
+  int ahead_score_ = 0; // rises when what was fetched is read, falls when it is not
+  std::uint32_t ahead_refused_ = 0;
   // Until then files that are looked up are held: one was replaced between its lookup and its open.
   std::chrono::steady_clock::time_point replaced_until_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Directory>> directories_; // by handle

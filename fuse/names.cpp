@@ -42,7 +42,9 @@ Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
     co_await timer.async_wait(as_result);
     pause = std::min(pause * 2, kHoldPauseMost);
   }
+  if (said) hints_.note(parent, question.name, said.reply.attributes.inode);
   if (said.error != ENOENT) {
+    if (said) remember_content(said.reply);
     answer_entry(ask, said, parent);
     co_return;
   }
@@ -54,6 +56,13 @@ Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
   } else if (fuse_req* request = ask->take()) {
     fuse_reply_entry(request, &nothing);
   }
+}
+
+void Mount::name_origin(wire::OriginMark& mark) {
+  PathHints::Path path = hints_.path_of(mark.inode, root_);
+  mark.path_is_cut = !path.is_complete;
+  mark.path = std::move(path.text);
+  if (path.is_complete && !options_.path.empty()) mark.path = options_.path + "/" + mark.path;
 }
 
 Task<void> Mount::getattr(Ask ask, std::uint64_t inode) {
@@ -107,8 +116,10 @@ Task<void> Mount::setattr(Ask ask, wire::NsSetattr change, bool opened) {
   if (fuse_req* request = ask->take()) fuse_reply_attr(request, &entry.attr, entry.attr_timeout);
 }
 
-Task<void> Mount::make(Ask ask, NsOp op, std::uint64_t parent, wire::Bytes message) {
+Task<void> Mount::make(Ask ask, NsOp op, std::uint64_t parent, std::string name,
+                       wire::Bytes message) {
   const auto said = co_await this->ask<wire::NsNodeReply>(op, ask->who(), std::move(message));
+  if (said) hints_.note(parent, name, said.reply.attributes.inode);
   answer_entry(ask, said, parent);
 }
 
@@ -125,6 +136,11 @@ Task<void> Mount::rename(Ask ask, wire::NsRename change) {
   wire::Bytes message = wire::encode(change);
   const auto said =
       co_await this->ask<wire::NsRenameReply>(NsOp::rename, ask->who(), std::move(message));
+  if (said) {
+    hints_.note(change.new_parent, change.new_name, said.reply.node.attributes.inode);
+    if ((change.flags & wire::kNsRenameExchange) != 0)
+      hints_.note(change.parent, change.name, said.reply.replaced);
+  }
   ask->error(said.error);
 }
 
@@ -189,11 +205,10 @@ Task<void> Mount::readdir(Ask ask, std::uint64_t inode, std::uint64_t handle, st
     if (!full) used += need;
   };
   while (!full) {
-    auto found = directories_.find(handle);
-    if (found == directories_.end() || ask->answered()) {
-      ask->error(EBADF);
-      co_return;
-    }
+    if (ask->answered()) co_return;
+    // One that a former worker opened is read on from where it was.
+    auto found = directories_.try_emplace(handle).first;
+    if (!found->second) found->second = std::make_unique<Directory>();
     const std::uint64_t after = offset > kFirstOffset ? offset - kFirstOffset : 0;
     Directory* directory = found->second.get();
     // A page from the beginning is always asked for: that is what rewinddir(3) is for.
@@ -237,8 +252,11 @@ Task<void> Mount::readdir(Ask ask, std::uint64_t inode, std::uint64_t handle, st
     while (!full && !directory->entries.empty()) {
       const wire::NsEntry& from = directory->entries.front();
       fuse_entry_param entry{};
-      if (plus && !from.node.empty())
+      if (plus && !from.node.empty()) {
         entry = entry_of(from.node.front(), directory->position, inode);
+        hints_.note(inode, from.name, from.inode);
+        remember_content(from.node.front());
+      }
       entry.attr.st_ino = from.inode;
       if (!plus) entry.attr.st_mode = static_cast<unsigned>(from.type) << 12U;
       add(from.name, entry, from.cookie + kFirstOffset);

@@ -4,6 +4,7 @@
 
 #include "client/namespace_session.h"
 #include "fuse/dirty.h"
+#include "fuse/record.h"
 
 #include <boost/asio/steady_timer.hpp>
 
@@ -28,12 +29,35 @@ struct Batch {
   std::vector<wire::NsExtent> extents; // of ranges.joined()
 };
 
+// Content of a small file, fetched while it is being opened.
+struct Ahead {
+  // `all` counts the bytes of all of them, and outlives them.
+  Ahead(std::uint64_t version, std::uint64_t size, std::uint64_t& all)
+      : data_version(version), bytes(static_cast<std::size_t>(size)), all_(all) {
+    all_ += bytes.size();
+  }
+  ~Ahead() { all_ -= bytes.size(); }
+  Ahead(const Ahead&) = delete;
+  Ahead& operator=(const Ahead&) = delete;
+
+  const std::uint64_t data_version;
+  const std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
+  wire::Bytes bytes; // as many from the beginning on
+  bool done = false;
+  bool good = false; // when done
+
+private:
+  std::uint64_t& all_;
+};
+
 struct Node {
   Node(const asio::any_io_executor& executor, std::uint64_t number)
       : inode(number), changed(executor, asio::steady_timer::time_point::max()) {}
 
   const std::uint64_t inode;
-  std::size_t opens = 0; // handles, as the tracker was told
+  std::size_t opens = 0;    // as the tracker was told
+  std::size_t handles = 0;  // of these, that the kernel has
+  FileRecords::Place place; // where this is recorded
 
   // Content as it was committed. `generation` grows whenever that may have changed.
   bool known = false;
@@ -41,6 +65,7 @@ struct Node {
   std::uint64_t committed_size = 0;
   std::uint64_t data_version = 0;
   std::vector<wire::NsExtent> extents; // all of them, when `known`
+  std::shared_ptr<Ahead> ahead;        // until it is read, or is of no use
 
   // Written here. What is being stored comes first, then what is not yet.
   std::deque<std::shared_ptr<Batch>> flushing;

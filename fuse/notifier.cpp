@@ -11,9 +11,7 @@ Notifier::~Notifier() {
   stop();
 }
 
-void Notifier::start(fuse_session* session) {
-  session_ = session;
-  stopping_ = false;
+void Notifier::start() {
   thread_ = std::thread([this] { run(); });
 }
 
@@ -50,6 +48,12 @@ void Notifier::entry(std::uint64_t parent, std::string name) {
   push(std::move(item));
 }
 
+void Notifier::after(std::function<void()> done) {
+  Item item;
+  item.done = std::move(done);
+  push(std::move(item));
+}
+
 void Notifier::run() {
   for (;;) {
     Item item;
@@ -62,10 +66,10 @@ void Notifier::run() {
     }
     // ENOENT: the kernel does not know it, which is what was wanted. A negative offset: attributes
     // only.
-    if (item.name.empty())
-      fuse_lowlevel_notify_inval_inode(session_, item.node, item.data ? 0 : -1, 0);
-    else
+    if (!item.name.empty())
       fuse_lowlevel_notify_inval_entry(session_, item.node, item.name.data(), item.name.size());
+    else if (item.node != 0)
+      fuse_lowlevel_notify_inval_inode(session_, item.node, item.data ? 0 : -1, 0);
     if (item.done) item.done();
   }
 }

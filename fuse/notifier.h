@@ -21,8 +21,11 @@ public:
   Notifier(const Notifier&) = delete;
   Notifier& operator=(const Notifier&) = delete;
 
-  // Begins; `session` must live until stop().
-  void start(fuse_session* session);
+  // Where to tell; it must live until stop(). Before start().
+  void use(fuse_session* session) { session_ = session; }
+  // Begins with what was pushed before. Not before the kernel and libfuse have agreed on a
+  // protocol.
+  void start();
   // Drops what has not been told yet and ends the thread.
   void stop();
 
@@ -31,11 +34,13 @@ public:
   void inode(std::uint64_t node, bool data, std::function<void()> done = {});
   // A name in a directory. Any thread.
   void entry(std::uint64_t parent, std::string name);
+  // Calls `done` on the notifier's thread after everything that was pushed before. Any thread.
+  void after(std::function<void()> done);
 
 private:
   struct Item {
-    std::uint64_t node = 0;
-    std::string name; // empty: the node itself
+    std::uint64_t node = 0; // 0: nothing to tell
+    std::string name;       // empty: the node itself
     bool data = false;
     std::function<void()> done;
   };
@@ -46,7 +51,7 @@ private:
   std::mutex mutex_;                // guards queue_ and stopping_
   std::condition_variable wake_;
   std::deque<Item> queue_;
-  bool stopping_ = true;
+  bool stopping_ = false;
   std::thread thread_;
 };
 

@@ -122,6 +122,17 @@ bool is_writable(int flags) {
 
 } // namespace
 
+fuse_custom_io Mount::io() {
+  fuse_custom_io io{};
+  io.read = [](int fd, void* to, std::size_t size, void* self) {
+    return static_cast<Mount*>(self)->channel_.read(fd, to, size);
+  };
+  io.writev = [](int fd, iovec* parts, int count, void* self) {
+    return static_cast<Mount*>(self)->channel_.write(fd, parts, count);
+  };
+  return io;
+}
+
 fuse_lowlevel_ops Mount::operations() {
   fuse_lowlevel_ops ops{};
   ops.init = &Mount::init;
@@ -181,8 +192,10 @@ fuse_lowlevel_ops Mount::operations() {
     request.mode = static_cast<std::uint16_t>(mode & 07777U);
     request.rdev = std::uint64_t{major(device)} << 32U | minor(device);
     self.begin(req, "mknod", true,
-               [&self, at = request.parent, message = wire::encode(request)](Ask ask) mutable {
-                 return self.make(std::move(ask), NsOp::mknod, at, std::move(message));
+               [&self, at = request.parent, called = request.name,
+                message = wire::encode(request)](Ask ask) mutable {
+                 return self.make(std::move(ask), NsOp::mknod, at, std::move(called),
+                                  std::move(message));
                });
   };
   ops.mkdir = [](fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
@@ -192,8 +205,10 @@ fuse_lowlevel_ops Mount::operations() {
     request.name = name;
     request.mode = static_cast<std::uint16_t>(mode & 07777U);
     self.begin(req, "mkdir", true,
-               [&self, at = request.parent, message = wire::encode(request)](Ask ask) mutable {
-                 return self.make(std::move(ask), NsOp::mkdir, at, std::move(message));
+               [&self, at = request.parent, called = request.name,
+                message = wire::encode(request)](Ask ask) mutable {
+                 return self.make(std::move(ask), NsOp::mkdir, at, std::move(called),
+                                  std::move(message));
                });
   };
   ops.symlink = [](fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
@@ -203,8 +218,10 @@ fuse_lowlevel_ops Mount::operations() {
     request.name = name;
     request.target = target;
     self.begin(req, "symlink", true,
-               [&self, at = request.parent, message = wire::encode(request)](Ask ask) mutable {
-                 return self.make(std::move(ask), NsOp::symlink, at, std::move(message));
+               [&self, at = request.parent, called = request.name,
+                message = wire::encode(request)](Ask ask) mutable {
+                 return self.make(std::move(ask), NsOp::symlink, at, std::move(called),
+                                  std::move(message));
                });
   };
   ops.link = [](fuse_req_t req, fuse_ino_t node, fuse_ino_t parent, const char* name) {
@@ -214,8 +231,10 @@ fuse_lowlevel_ops Mount::operations() {
     request.parent = self.inode_of(parent);
     request.name = name;
     self.begin(req, "link", true,
-               [&self, at = request.parent, message = wire::encode(request)](Ask ask) mutable {
-                 return self.make(std::move(ask), NsOp::link, at, std::move(message));
+               [&self, at = request.parent, called = request.name,
+                message = wire::encode(request)](Ask ask) mutable {
+                 return self.make(std::move(ask), NsOp::link, at, std::move(called),
+                                  std::move(message));
                });
   };
   ops.unlink = [](fuse_req_t req, fuse_ino_t parent, const char* name) {

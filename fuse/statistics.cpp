@@ -50,6 +50,8 @@ std::string Statistics::text(const Now& now) const {
   counter("cairn_mount_attaches_total", attaches, "Connections to a tracker, the first included.");
   counter("cairn_mount_sessions_lost_total", sessions_lost,
           "Sessions that ended, with locks and what was not committed.");
+  counter("cairn_mount_workers_total", workers,
+          "Processes that served this mount; the figures above are those of the last one.");
   counter("cairn_mount_slow_operations_total", slow, "Questions that hung and were logged.");
   const auto gauge = [&](const char* name, std::uint64_t value, const char* help) {
     out.family(name, "gauge", help);

@@ -37,6 +37,7 @@ public:
   std::uint64_t attaches = 0;         // to a tracker, the first one included
   std::uint64_t sessions_lost = 0;    // with their locks and what was not committed
   std::uint64_t writes_failed = 0;    // batches that could not be stored or committed
+  std::uint64_t workers = 1;          // processes that served this mount, one after another
   std::uint64_t slow = 0;             // questions that took longer than is logged
 
   // All of it in the text format of Prometheus.

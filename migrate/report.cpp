@@ -1,4 +1,5 @@
 // report: what a job has done, for managers and for `sha256sum -c`.
+#include "common/base/html.h"
 #include "common/base/text.h"
 #include "migrate/exit_codes.h"
 #include "migrate/verbs.h"
@@ -116,29 +117,6 @@ nlohmann::json list_line(const std::string& path, const FileRow& row) {
   return out;
 }
 
-std::string html(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
 struct Share {
   std::uint64_t files = 0;
   std::uint64_t bytes = 0;
@@ -166,21 +144,21 @@ Status write_page(const Job& job, const Ledger& ledger, std::ostream& out) {
   CAIRN_RETURN_IF_ERROR(each_problem(ledger, [&](const std::string& path, const WorkRow& row) {
     ++shares[top_of(path)].problems;
     if (++problem_count <= kProblemsShown)
-      problems += "<tr><td>" + html(printable(path)) + "<td>" + html(row.error) + "<td>" +
-                  std::to_string(row.attempts) + "\n";
+      problems += "<tr><td>" + html_escape(printable(path)) + "<td>" + html_escape(row.error) +
+                  "<td>" + std::to_string(row.attempts) + "\n";
   }));
   CAIRN_TRY(events, ledger.events());
   const Counters counters = ledger.counters();
   const JobDescription& what = job.description();
   const bool complete = counters.debt() == 0 && counters.short_copies == 0 && what.passes > 0;
   out << "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Migration "
-      << html(job.name()) << "</title>\n<style>body{font:15px/1.5 sans-serif;max-width:60em;"
+      << html_escape(job.name()) << "</title>\n<style>body{font:15px/1.5 sans-serif;max-width:60em;"
       << "margin:2em auto;padding:0 1em;color:#222}table{border-collapse:collapse;margin:1em 0}"
       << "td,th{padding:.2em .8em;border-bottom:1px solid #ddd;text-align:left}"
       << "td.n{text-align:right}.good{color:#07702f}.bad{color:#b00020}</style></head><body>\n";
-  out << "<h1>Migration " << html(job.name()) << "</h1>\n<p>" << html(printable(what.source))
-      << " to " << html(printable(what.destination)) << ", as of " << human_time(std::time(nullptr))
-      << "</p>\n";
+  out << "<h1>Migration " << html_escape(job.name()) << "</h1>\n<p>"
+      << html_escape(printable(what.source)) << " to " << html_escape(printable(what.destination))
+      << ", as of " << human_time(std::time(nullptr)) << "</p>\n";
   out << (complete ? "<p class=\"good\">Everything that the last pass saw is in Cairn.</p>\n"
                    : "<p class=\"bad\">Not complete: " + std::to_string(counters.debt()) +
                          " things are to be done, " + std::to_string(counters.failed) +
@@ -211,9 +189,10 @@ Status write_page(const Job& job, const Ledger& ledger, std::ostream& out) {
   });
   for (std::size_t i = 0; i < std::min(sorted.size(), kDirectoriesShown); ++i) {
     const auto& [name, share] = sorted[i];
-    out << "<tr><td>" << (name.empty() ? "(top)" : html(printable(name))) << "<td class=\"n\">"
-        << share.files << "<td class=\"n\">" << human_bytes(static_cast<double>(share.bytes))
-        << "<td class=\"n\">" << share.problems << "\n";
+    out << "<tr><td>" << (name.empty() ? "(top)" : html_escape(printable(name)))
+        << "<td class=\"n\">" << share.files << "<td class=\"n\">"
+        << human_bytes(static_cast<double>(share.bytes)) << "<td class=\"n\">" << share.problems
+        << "\n";
   }
   out << "</table>\n";
   if (sorted.size() > kDirectoriesShown)
@@ -226,7 +205,7 @@ Status write_page(const Job& job, const Ledger& ledger, std::ostream& out) {
   }
   out << "<h2>Time line</h2>\n<table>\n";
   for (const Event& event : events)
-    out << "<tr><td>" << human_time(event.time) << "<td>" << html(event.text) << "\n";
+    out << "<tr><td>" << human_time(event.time) << "<td>" << html_escape(event.text) << "\n";
   out << "</table>\n</body></html>\n";
   return {};
 }

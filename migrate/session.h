@@ -3,11 +3,13 @@
 
 #include "common/net/io_pool.h"
 #include "migrate/destination.h"
+#include "migrate/verbs.h"
 
 #include <boost/asio/co_spawn.hpp>
 
 #include <exception>
 #include <future>
+#include <memory>
 
 namespace cairn::migrate {
 
@@ -50,5 +52,11 @@ private:
   IoPool pool_;
   Destination destination_;
 };
+
+// The destination of a job, open, and of the cluster that the job began with. Errors:
+// invalid_argument (the command line, or the job's destination), exists (another cluster), those of
+// Destination::open().
+Result<std::unique_ptr<Session>> open_destination(const Globals& globals, const JobDescription& job,
+                                                  Timeout timeout);
 
 } // namespace cairn::migrate

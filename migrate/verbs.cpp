@@ -1,6 +1,7 @@
 // What verbs share, and those that only look at a job: status, pause, abort.
 #include "migrate/verbs.h"
 
+#include "client/command_options.h"
 #include "common/base/text.h"
 #include "migrate/exit_codes.h"
 #include "migrate/session.h"
@@ -149,20 +150,7 @@ void request_stop() {
 }
 
 Result<ClientOptions> client_options(const Globals& globals) {
-  ClientOptions options;
-  if (!globals.conf.empty()) {
-    CAIRN_TRY(loaded, load_client_options(globals.conf));
-    options = std::move(loaded);
-  }
-  if (!globals.trackers.empty()) {
-    CAIRN_TRY(trackers, parse_trackers(globals.trackers));
-    options.trackers = std::move(trackers);
-  }
-  if (options.trackers.empty())
-    return Error{Errc::invalid_argument,
-                 "no tracker is named: give -t HOST:PORT or --conf FILE, or set CAIRN_TRACKER or "
-                 "CAIRN_CONF"};
-  return options;
+  return command_options(globals.conf, globals.trackers);
 }
 
 int fail(const Globals& globals, int code, const Error& error) {
@@ -252,18 +240,11 @@ int run_abort(const Globals& globals, const AbortArgs& args) {
     if (!output) return fail(globals, kUsage, output.error());
     auto ledger = job->open_ledger();
     if (!ledger) return fail(globals, verb_code(ledger.code()), ledger.error());
-    auto client = client_options(globals);
-    if (!client) return fail(globals, kUsage, client.error());
-    const auto where = parse_destination(what.destination);
-    if (!where) return fail(globals, kUsage, where.error());
-    Session session(*client, *where, Timeout(std::chrono::seconds(30)));
-    if (const Status opened = session.wait(session.destination().open(false)); !opened)
-      return fail(globals, verb_code(opened.code()), opened.error());
-    if (session.destination().cluster_uuid() != what.cluster_uuid)
-      return fail(globals, kConflict, Error{Errc::exists, "this is another cluster"});
+    auto session = open_destination(globals, what, Timeout(std::chrono::seconds(30)));
+    if (!session) return fail(globals, verb_code(session.code()), session.error());
     std::uint64_t removed = 0;
     const Status done =
-        session.wait(remove_all(session.destination(), **ledger, **output, removed));
+        (*session)->wait(remove_all((*session)->destination(), **ledger, **output, removed));
     (*output)->say("removed " + std::to_string(removed) + " names");
     if (!done) return fail(globals, verb_code(done.code()), done.error());
   }

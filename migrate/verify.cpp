@@ -195,15 +195,9 @@ int run_verify(const Globals& globals, const VerifyArgs& args) {
   if (!output) return fail(globals, kUsage, output.error());
   auto ledger = job->open_ledger();
   if (!ledger) return fail(globals, verb_code(ledger.code()), ledger.error());
-  auto client = client_options(globals);
-  if (!client) return fail(globals, kUsage, client.error());
-  const auto where = parse_destination(what.destination);
-  if (!where) return fail(globals, kUsage, where.error());
-  Session session(*client, *where, Timeout(std::chrono::seconds(60)));
-  if (const Status opened = session.wait(session.destination().open(false)); !opened)
-    return fail(globals, verb_code(opened.code()), opened.error());
-  if (session.destination().cluster_uuid() != what.cluster_uuid)
-    return fail(globals, kConflict, Error{Errc::exists, "this is another cluster"});
+  auto opened = open_destination(globals, what, Timeout(std::chrono::seconds(60)));
+  if (!opened) return fail(globals, verb_code(opened.code()), opened.error());
+  Session& session = **opened;
 
   Verifier verifier(session.destination(), **ledger, args.reread, what.options.jobs, **output);
   Status done = session.wait(verifier.run());

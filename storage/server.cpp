@@ -440,6 +440,9 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   p.session_options.close_on_invalid = true;
   p.session_options.stopping = &p.closing;
   p.session_options.busy = &p.busy;
+  // Most clients read an answer only after all of their upload: throwing the rest of an image away
+  // costs less than a connection and a riddle.
+  p.session_options.drain_max = 16 << 20;
   p.session_options.memory = &p.context->memory;
   p.session_options.keys = &p.keys;
   p.session_options.key_limits = &p.limiter;

@@ -2,7 +2,9 @@
 #include "tools/command_line.h"
 
 #include "common/base/text.h"
+#include "tools/mount.h"
 #include "tools/namespace_verbs.h"
+#include "tools/purge.h"
 #include "tools/rules_verbs.h"
 #include "tools/tree_verbs.h"
 
@@ -193,6 +195,14 @@ void add_stored_trash(Builder& builder, CLI::App* trash) {
   sub->add_flag("--all", trash_purge->all, "everything");
 }
 
+void add_mounts(Builder& builder) {
+  auto* mounts = builder.family("mount", "Mounts of cairn-mount on this machine");
+  std::shared_ptr<MountStatsArgs> stats;
+  auto* sub = builder.verb("stats", "Print what a mount counts, as Prometheus text",
+                           &run_mount_stats, stats, mounts);
+  sub->add_option("DIR", stats->directory, "where it is mounted")->required();
+}
+
 void add_tree(Builder& builder) {
   std::shared_ptr<ListArgs> list;
   auto* sub = builder.verb("ls", "List a directory of the namespace", &run_ls, list);
@@ -280,7 +290,10 @@ void add_tree(Builder& builder) {
   auto* family =
       builder.verb("trash", "Files that were removed and can be restored", &run_trash, trash);
   family->add_option("PATH", trash->path, "/EXPORT, or /EXPORT/PREFIX; else ls, restore, purge");
-  family->add_option("--since", trash->since, "removed in the last TIME")->type_name("TIME");
+  family->add_option("--since", trash->since, "removed in the last TIME (2h), or since it")
+      ->type_name("TIME");
+  family->add_option("--before", trash->before, "removed longer ago, or before")->type_name("TIME");
+  family->add_option("--name", trash->name, "only such names, as *.jpg")->type_name("PATTERN");
   family->add_flag("--restore", trash->restore, "put them back");
   add_stored_trash(builder, family);
 }
@@ -387,6 +400,18 @@ void add_rules(Builder& builder) {
       ->check(CLI::IsMember({"nginx", "haproxy"}));
   sub->add_option("FILE", import->file)->required();
 
+  std::shared_ptr<RulesExportArgs> rules_export;
+  sub = builder.verb("export", "Rules as a front's configuration; 2 when not all can be said there",
+                     &run_rules_export, rules_export, rules);
+  sub->add_option("TO", rules_export->to, "nginx or haproxy")
+      ->required()
+      ->check(CLI::IsMember({"nginx", "haproxy"}));
+  sub->add_option("FILE", rules_export->files, "rules; else those in force");
+  sub->add_option("--node", rules_export->nodes, "a storage node; else those of the cluster")
+      ->type_name("HOST:PORT");
+  sub->add_option("--listen", rules_export->listen, "where the front listens")
+      ->type_name("[ADDRESS:]PORT");
+
   std::shared_ptr<RulesLoadArgs> load;
   sub = builder.verb("load", "Replace the rules of the cluster; refused as a whole if they fail",
                      &run_rules_load, load, rules);
@@ -450,6 +475,13 @@ void add_security(Builder& builder) {
                      &run_audit, audit);
   sub->add_option("DIR", audit->directory, "base_path of the daemon")->required();
   sub->add_flag("--check", audit->quiet_lines, "only check it");
+
+  std::shared_ptr<PurgeArgs> purge;
+  sub = builder.verb("purge", "Have caches in front forget an object, wherever it was served",
+                     &run_purge, purge);
+  sub->add_option("ID|PATH", purge->objects, "file IDs, or /EXPORT/PATH");
+  sub->add_option("--pattern", purge->patterns, "URLs by regular expression; may be repeated")
+      ->type_name("RE");
 
   std::shared_ptr<SignArgs> sign;
   sub = builder.verb("sign", "Print a URL that is good for one method, one object and a while",
@@ -594,6 +626,7 @@ CommandLine parse_command_line(int argc, const char* const* argv,
   add_files(builder);
   add_exports(builder);
   add_tree(builder);
+  add_mounts(builder);
   add_cluster(builder);
   add_rules(builder);
   add_aliases(builder);

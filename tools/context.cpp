@@ -1,6 +1,8 @@
 // Output, errors and the client of a command.
 #include "tools/context.h"
 
+#include "client/command_options.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -63,19 +65,7 @@ std::string hint_for(const Error& error) {
 }
 
 Result<ClientOptions> Context::client_options() const {
-  ClientOptions options;
-  if (!globals_.conf.empty()) {
-    CAIRN_TRY(loaded, load_client_options(globals_.conf));
-    options = std::move(loaded);
-  }
-  if (!globals_.trackers.empty()) {
-    CAIRN_TRY(trackers, parse_trackers(globals_.trackers));
-    options.trackers = std::move(trackers);
-  }
-  if (options.trackers.empty())
-    return Error{Errc::invalid_argument,
-                 "no tracker is named: give -t HOST:PORT or --conf FILE, or set CAIRN_TRACKER or "
-                 "CAIRN_CONF"};
+  CAIRN_TRY(options, command_options(globals_.conf, globals_.trackers));
   if (globals_.timeout.count() > 0) {
     options.operation_timeout = globals_.timeout;
     options.connect_timeout = std::min(options.connect_timeout, globals_.timeout);

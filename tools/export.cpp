@@ -1,4 +1,4 @@
-// cairn export, cairn trash
+// cairn export
 #include "common/base/text.h"
 #include "tools/cluster_path.h"
 #include "tools/tree_verbs.h"
@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 
 #include <charconv>
-#include <ctime>
 
 namespace cairn::tools {
 
@@ -128,56 +127,6 @@ int run_export(Context& context, const ExportArgs& args) {
   else
     context.say(made->name + ": " + flags(*made));
   return kGood;
-}
-
-int run_trash(Context& context, const TrashArgs& args) {
-  if (args.path.empty()) return context.usage("trash: /EXPORT[/PREFIX], or ls, restore, purge");
-  auto path = parse_cluster_path(args.path);
-  if (!path) return context.usage(path.error().detail);
-  std::int64_t since = 0;
-  if (args.since) {
-    const auto time = parse_duration(*args.since);
-    if (!time) return context.usage("--since: " + time.error().detail);
-    since = static_cast<std::int64_t>(std::time(nullptr)) - time->count();
-  }
-  Trees trees(context);
-  auto tree = args.restore ? trees.of(*path) : trees.admin();
-  if (!tree) return context.fail(args.path, tree.error());
-  auto items = (*tree)->trash(path->export_name, path->path, since);
-  if (!items) return context.fail(args.path, items.error());
-  nlohmann::json out = nlohmann::json::array();
-  int failures = 0;
-  // Of several with one name the youngest is the one that comes back.
-  std::map<std::string, TrashItem> newest;
-  for (const TrashItem& item : *items) {
-    if (!args.restore) {
-      if (context.json())
-        out.push_back({{"path", item.path},
-                       {"size", item.size},
-                       {"removed", item.removed},
-                       {"expires", item.expires}});
-      else
-        context.answer(human_time(item.removed) + "  " + human_bytes(item.size) + "  /" +
-                       path->export_name + "/" + item.path);
-      continue;
-    }
-    auto& best = newest[item.path];
-    if (best.inode == 0 || best.removed <= item.removed) best = item;
-  }
-  for (const auto& [name, item] : newest) {
-    if (auto done = (*tree)->restore(item.inode, name, true); !done) {
-      context.fail("restore " + name, done.error());
-      ++failures;
-      continue;
-    }
-    if (context.json())
-      out.push_back({{"path", name}, {"restored", true}});
-    else
-      context.say("restored /" + path->export_name + "/" + name);
-  }
-  if (context.json()) context.answer_json(out);
-  if (failures == 0) return kGood;
-  return failures == static_cast<int>(newest.size()) ? kConflict : kPartial;
 }
 
 } // namespace cairn::tools

@@ -150,8 +150,8 @@ std::string LocalPlan::conf_text(const LocalNode& node) const {
   text.set("base_path", data_dir(node).string());
   text.set("allow_hosts", "127.0.0.0/8");
   text.set("cluster_secret_file", secret_file().string());
-  // A demonstration must run on a nearly full laptop.
-  text.set("reserved_storage_space", "1%");
+  // A demonstration must run on a nearly full laptop, however large its disk is.
+  text.set("reserved_storage_space", "64M");
   if (node.is_tracker) {
     const LocalNode& holder = nodes_.front();
     text.set("tracker_id", node.name);

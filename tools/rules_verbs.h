@@ -49,6 +49,15 @@ struct RulesImportArgs {
 // Converts a configuration and lists what it could not convert; 2 when there is such.
 int run_rules_import(Context& context, const RulesImportArgs& args);
 
+struct RulesExportArgs {
+  std::string to;                 // "nginx" or "haproxy"
+  std::vector<std::string> files; // empty: the rules in force in the cluster
+  std::vector<std::string> nodes; // HOST:PORT of storage nodes; empty: those of the cluster
+  std::string listen = "80";      // PORT or ADDRESS:PORT of the front
+};
+// The rules as a configuration of a front, and what could not be said there; 2 when there is such.
+int run_rules_export(Context& context, const RulesExportArgs& args);
+
 struct RulesLoadArgs {
   std::vector<std::string> files;
   bool none = false;                     // remove all rules

@@ -101,8 +101,11 @@ struct FsckArgs {
 int run_fsck(Context& context, const FsckArgs& args);
 
 struct TrashArgs {
-  std::string path;                 // /EXPORT or /EXPORT/PREFIX
-  std::optional<std::string> since; // removed in the last so long
+  std::string path; // /EXPORT or /EXPORT/PREFIX
+  // When it was removed: so long ago ("2h"), or a local time ("2026-11-22 10:30").
+  std::optional<std::string> since;  // at the earliest
+  std::optional<std::string> before; // and before this
+  std::string name;                  // pattern of its last part; empty: all
   bool restore = false;
 };
 int run_trash(Context& context, const TrashArgs& args);

@@ -5,6 +5,7 @@
 #include "common/daemon/daemon.h"
 #include "common/daemon/daemon_tls.h"
 #include "common/daemon/log.h"
+#include "common/net/cache_purger.h"
 #include "common/net/disk_pool.h"
 #include "common/net/http_overload.h"
 #include "common/net/http_server.h"
@@ -14,6 +15,7 @@
 #include "common/net/session.h"
 #include "tracker/handlers/meta_views.h"
 #include "tracker/handlers/namespace_backup.h"
+#include "tracker/handlers/namespace_rewrite.h"
 #include "tracker/handlers/namespace_service.h"
 #include "tracker/handlers/tracker.h"
 #include "tracker/http/http.h"
@@ -86,17 +88,28 @@ public:
     tracker_.emplace(io_.at(0).get_executor(), config_, uuid_, log_ ? &*log_ : nullptr,
                      std::move(facts), frame_gauge_, secret_, tls_.connect);
     tracker_->set_audit(audit_.get());
+    tracker_->set_certificate_expiry([this] { return tls_.expires(); });
     options_.keys = &tracker_->gate().keys;
     options_.key_limits = &key_limits_;
     if (log_) {
       NamespacePolicy policy;
       policy.grace_ms = static_cast<std::uint64_t>(config_.delete_grace.count()) * 1000;
       policy.orphan_age_s = static_cast<std::uint64_t>(config_.orphan_age.count());
+      policy.rewrite_idle_ms = static_cast<std::uint64_t>(config_.rewrite_idle.count()) * 1000;
+      policy.rewrite_rate = config_.rewrite_rate;
       views_.emplace(*store_);
       namespace_.emplace(io_.at(0).get_executor(), *log_, *views_, readers_, tracker_->cluster(),
                          Credentials(secret_, tls_.connect), policy);
       backup_.emplace(*store_, readers_, config_.base_path / "data" / "backup");
       namespace_->set_backup(&*backup_);
+      rewriter_.emplace(*namespace_, *views_, readers_, policy);
+      if (!config_.purge_caches.empty()) {
+        std::vector<Endpoint> caches;
+        for (const HostPort& cache : config_.purge_caches)
+          caches.push_back({cache.host, cache.port});
+        purger_.emplace(io_.at(0).get_executor(), std::move(caches));
+        namespace_->set_purger(&*purger_);
+      }
       tracker_->set_namespace(&*namespace_);
     }
     if (rules_) tracker_->set_rules(&*rules_);
@@ -145,6 +158,7 @@ private:
       CAIRN_CO_RETURN_IF_ERROR(co_await tracker_->change(std::move(command)));
       CAIRN_CO_RETURN_IF_ERROR(co_await namespace_->start());
       spawn(io_.at(0).get_executor(), watch_namespace(), "namespace");
+      spawn(io_.at(0).get_executor(), rewrite_fragmented(), "rewriter");
     }
     spawn(io_.at(0).get_executor(), watch(), "watch");
     frames_.start();
@@ -162,6 +176,12 @@ private:
   Task<void> watch_namespace() {
     ++running_;
     co_await namespace_->watch();
+    --running_;
+  }
+
+  Task<void> rewrite_fragmented() {
+    ++running_;
+    co_await rewriter_->run();
     --running_;
   }
 
@@ -261,6 +281,7 @@ private:
     stopping_ = true;
     tracker_->stop();
     if (namespace_) namespace_->stop();
+    if (purger_) purger_->stop();
     asio::steady_timer timer(co_await asio::this_coro::executor);
     const auto until = std::chrono::steady_clock::now() + kStopMax;
     while (running_ > 0 && std::chrono::steady_clock::now() < until) {
@@ -302,6 +323,8 @@ private:
   std::optional<Tracker> tracker_;
   std::optional<NamespaceBackup> backup_;
   std::optional<NamespaceService> namespace_; // uses the tracker's cluster state
+  std::optional<NamespaceRewriter> rewriter_; // uses the service
+  std::optional<CachePurger> purger_;
   Listener frames_;
   std::vector<std::unique_ptr<Listener>> more_frames_; // as config_.listeners
   Listener http_;

@@ -70,6 +70,22 @@ OptionList<C> make_options() {
   list.duration("orphan_age", &C::orphan_age, seconds(1), hours(24 * 90),
                 "What was stored for the namespace and has no name after so long, its writer being "
                 "gone, is removed. Looked for as often.");
+  list.duration("rewrite_idle", &C::rewrite_idle, seconds(1), hours(24),
+                "A file that was written in many small pieces is stored anew when it has not been "
+                "written for so long.");
+  list.bytes("rewrite_rate", &C::rewrite_rate, 0, std::uint64_t{1} << 40,
+             "Bytes a second that are stored anew at most; 0: fragmented files stay as they are.");
+  list.custom(
+          "purge_cache", "HOST[:PORT]",
+          "A cache in front of the storage nodes (conf/varnish) that is told what was deleted, "
+          "changed or renamed. Port 80 when there is none.",
+          [](C& config, std::string_view value) -> Status {
+            CAIRN_TRY(cache, parse_host_port(value, std::uint16_t{80}));
+            config.purge_caches.push_back(std::move(cache));
+            return {};
+          },
+          [](const C&) { return std::string(); })
+      .repeatable = true;
 
   list.heading("FastDFS clients");
   list.choice("response_ip_addr_size", &C::response_ip_addr_size,

@@ -50,6 +50,10 @@ struct TrackerConfig : ServerConfig {
   // How old a stored file of the namespace is before it can be taken for one that a crash left
   // between its upload and its name.
   std::chrono::seconds orphan_age{3600};
+  // Without a write for so long, a fragmented file is rewritten.
+  std::chrono::seconds rewrite_idle{10};
+  std::uint64_t rewrite_rate = 32 << 20;   // bytes a second; 0: none is rewritten
+  std::vector<HostPort> purge_caches;      // key `purge_cache`: that are told what has changed
   std::optional<HostPort> metadata_holder; // key `metadata`; nullopt: this tracker holds it
   std::string tracker_id;                  // empty: derived from the address
   bool use_storage_id = false;             // only: storage_ids_filename has to exist

@@ -395,12 +395,13 @@ struct FileSummary {
   std::uint64_t meta_stamp = 0; // stamp of the last set-metadata, 0 without metadata
   std::uint32_t meta_crc32 = 0;
   std::uint64_t stamp = 0; // hybrid clock of the file's creation, to be compared with a tombstone's
+  bool reused = false; // and at `stamp` the name was used again after a delete: slaves, restored
 
   static constexpr auto fields() {
     using M = FileSummary;
     return std::tuple{string(&M::name),   integer(&M::size),       integer(&M::crc32),
                       integer(&M::mtime), integer(&M::meta_stamp), integer(&M::meta_crc32),
-                      integer(&M::stamp)};
+                      integer(&M::stamp), integer(&M::reused)};
   }
 };
 

@@ -36,6 +36,15 @@ sub vcl_recv {
     if (req.method == "PURGE") {
       return (purge);
     }
+    # What trackers send (purge_cache in tracker.conf): every URL that an object was served under.
+    if (req.http.X-Cairn-Tags) {
+      ban("obj.http.X-Cairn-Tags ~ " + req.http.X-Cairn-Tags);
+      return (synth(200, "banned"));
+    }
+    if (req.http.X-Cairn-Urls) {
+      ban("obj.http.x-url ~ " + req.http.X-Cairn-Urls);
+      return (synth(200, "banned"));
+    }
     # By pattern: the path of the request is a regular expression.
     ban("obj.http.x-url ~ " + req.url);
     return (synth(200, "banned"));
@@ -50,6 +59,8 @@ sub vcl_recv {
 }
 
 sub vcl_backend_fetch {
+  # What the answer was made of, so that a change of that can find it.
+  set bereq.http.X-Cairn-Tags = "1";
   # The second try goes to the next node of the URL.
   set bereq.backend = nodes.backend(by=URL, alt=bereq.retries);
 }
@@ -61,6 +72,13 @@ sub vcl_backend_response {
   if (beresp.status >= 500 && bereq.is_bgfetch) {
     # Refreshing failed: what is here stays.
     return (abandon);
+  }
+  if (beresp.status == 404 && !beresp.http.Cache-Control) {
+    # It may be stored in the next moment.
+    set beresp.ttl = 1s;
+    set beresp.grace = 0s;
+    set beresp.http.x-url = bereq.url;
+    return (deliver);
   }
   set beresp.http.x-url = bereq.url;
   set beresp.grace = 24h;
@@ -74,6 +92,7 @@ sub vcl_backend_error {
 
 sub vcl_deliver {
   unset resp.http.x-url;
+  unset resp.http.X-Cairn-Tags;
   if (obj.hits > 0) {
     set resp.http.X-Cache = "HIT";
   } else {

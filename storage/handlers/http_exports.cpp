@@ -1,6 +1,7 @@
 // Resolve, open, send.
 #include "storage/handlers/http_exports.h"
 
+#include "common/base/cache_tag.h"
 #include "common/base/file_id.h"
 #include "common/rules/uri.h"
 #include "storage/http/file_reply.h"
@@ -215,6 +216,7 @@ Task<HttpReply> ExportResolver::answer(ResolvedUrl url) {
     co_return co_await list(as, found->node);
   }
   if (attributes.type != wire::NsType::regular) co_return plain_reply(403, "not a file");
+  const std::uint64_t inode = attributes.inode;
   // The stored file of a small one, for whoever sends it from the disk.
   std::string stored;
   if (found->node.extents.size() == 1) stored = found->node.extents.front().id;
@@ -229,6 +231,7 @@ Task<HttpReply> ExportResolver::answer(ResolvedUrl url) {
   context.now = std::time(nullptr);
   HttpReply reply = file_reply(url.request(), RemoteName(), *file, context);
   if (file->fd) send_by_front(url.request(), stored, *file, context, reply);
+  if (wants_cache_tags(url.request())) add_cache_tag(reply, cache_tag_of_inode(inode));
   co_return reply;
 }
 

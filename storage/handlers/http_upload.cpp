@@ -3,11 +3,13 @@
 
 #include "common/base/text.h"
 #include "common/wire/copies.h"
+#include "storage/handlers/cache_changes.h"
 #include "storage/handlers/http_answers.h"
 #include "storage/handlers/incoming.h"
 #include "storage/http/multipart.h"
 #include "storage/http/url.h"
 
+#include <boost/asio/this_coro.hpp>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -255,7 +257,7 @@ Task<HttpReply> HttpChanges::remove(const HttpRequest& request, const std::strin
   if (Status allowed = co_await refuse_marked(context_, false, *name); !allowed)
     removed = std::move(allowed).error();
   else
-    removed = co_await remove_file(context_, *std::move(name), /*to_trash=*/true);
+    removed = co_await remove_file(context_, *name, /*to_trash=*/true);
   audit_delete(context_, "key " + grant.key->id, guard_.client_address(request), *text, removed);
   if (!removed) {
     // Here a timeout is that of another node, not of the client.
@@ -263,6 +265,7 @@ Task<HttpReply> HttpChanges::remove(const HttpRequest& request, const std::strin
     if (error.code == Errc::timeout || error.code == Errc::closed) error.code = Errc::unavailable;
     co_return failed(error);
   }
+  tell_caches(context_, co_await asio::this_coro::executor, *name);
   HttpReply reply;
   reply.status = 204;
   co_return reply;

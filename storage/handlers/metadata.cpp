@@ -66,10 +66,14 @@ Task<Result<Reply>> get_metadata(Context& context, Session& session, Body& body)
 Task<Result<std::string>> metadata_here(Context& context, const RemoteName& name) {
   auto work = [&store = context.store, &sync = context.sync, &name]() -> Result<std::string> {
     auto text = store.get_metadata(name);
-    if (text.code() != Errc::not_found) return text;
+    if (text.code() != Errc::not_found && text.code() != Errc::corrupt) return text;
     // Were there any? The catalogue knows.
     CAIRN_TRY(row, sync.catalogue().find(name.canonical()));
-    if (!row || row->summary.meta_crc32 == 0) return text;
+    if (row && row->summary.meta_crc32 == 0) {
+      // A power loss can leave the beginning of metadata that were never acknowledged.
+      return Error{Errc::not_found, name.canonical() + " has no metadata"};
+    }
+    if (!row || text.code() == Errc::corrupt) return text;
     // A removal that the catalogue has not seen yet left its stamp.
     if (store.metadata_stamp(name) > row->summary.meta_stamp) return text;
     CAIRN_TRY(tombstone, store.tombstones().find(name.canonical()));

@@ -5,6 +5,7 @@
 #include "common/wire/fastdfs.h"
 #include "common/wire/have_files.h"
 #include "common/wire/origin_mark.h"
+#include "common/wire/rewrite.h"
 #include "storage/handlers/context.h"
 #include "storage/handlers/locate.h"
 #include "storage/handlers/trash_verbs.h"
@@ -211,6 +212,7 @@ void add_native_handlers(HandlerTable<Context>& table) {
   on_native(table, wire::kDigestFiles, &digest, peer);
   on_native(table, wire::kRepairFile, &repair, peer);
   on_native(table, wire::kListMarked, &list_marked, peer);
+  on_native(table, wire::kRewrite, &rewrite, {Access::peer, wire::kRewriteFrameMax});
   const CommandRule sync{Access::peer, kSyncFrameMax};
   on_native(table, wire::NativeCommand::sync_hello, &sync_hello, peer);
   on_native(table, wire::NativeCommand::sync_batch, &sync_batch, sync);

@@ -1,4 +1,4 @@
-// Handlers of the sync stream, registered with the other native commands.
+// Handlers of the sync stream and of rewrites, registered with the other native commands.
 #pragma once
 
 #include "storage/handlers/context.h"
@@ -13,5 +13,7 @@ Task<Result<Reply>> sync_batch(Context& context, Session& session, Body& body);
 Task<Result<Reply>> sync_have(Context& context, Session& session, Body& body);
 Task<Result<Reply>> sync_done(Context& context, Session& session, Body& body);
 Task<Result<Reply>> list_files(Context& context, Session& session, Body& body);
+// rewrite.cpp
+Task<Result<Reply>> rewrite(Context& context, Session& session, Body& body);
 
 } // namespace cairn::storage

@@ -1,7 +1,9 @@
 // Delete (12): accepted at any member of the group.
 #include "common/wire/fastdfs.h"
+#include "storage/handlers/cache_changes.h"
 #include "storage/handlers/context.h"
 
+#include <boost/asio/this_coro.hpp>
 #include <spdlog/spdlog.h>
 
 namespace cairn::storage {
@@ -79,6 +81,8 @@ Task<Result<Reply>> delete_file(Context& context, Session& session, Body& body) 
   audit_delete(context, who(session), session.connection.peer_address().to_string(), name.text(),
                removed);
   if (!removed) co_return removed.error();
+  // What the tracker deletes was named by nobody any more.
+  if (!by_tracker) tell_caches(context, co_await asio::this_coro::executor, name);
   co_return Reply();
 }
 

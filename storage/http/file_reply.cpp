@@ -1,6 +1,7 @@
 // Replies with files.
 #include "storage/http/file_reply.h"
 
+#include "common/base/cache_tag.h"
 #include "common/base/text.h"
 
 #include <array>
@@ -143,6 +144,19 @@ void add_file_headers(HttpReply& reply, const FileReplyContext& context) {
   if (!context.disposition_name.empty())
     reply.headers.emplace_back("Content-Disposition",
                                content_disposition(context.disposition_name));
+}
+
+bool wants_cache_tags(const HttpRequest& request) {
+  return !request.header(kCacheTagsHeader).empty();
+}
+
+void add_cache_tag(HttpReply& reply, const std::string& tag) {
+  for (auto& [name, value] : reply.headers) {
+    if (name != kCacheTagsHeader) continue;
+    value += "," + tag;
+    return;
+  }
+  reply.headers.emplace_back(kCacheTagsHeader, tag);
 }
 
 HttpReply file_reply(const HttpRequest& request, const RemoteName& name, const OpenFile& file,

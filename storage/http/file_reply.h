@@ -36,6 +36,10 @@ struct FileReplyContext {
 // that browsers run, and the name to save it under.
 void add_file_headers(HttpReply& reply, const FileReplyContext& context);
 
+// Whether a front asks what answers are made of (common/base/cache_tag.h), and says so.
+bool wants_cache_tags(const HttpRequest& request);
+void add_cache_tag(HttpReply& reply, const std::string& tag);
+
 // The answer to a GET or HEAD of an existing file: 200, 206 (one range, or multipart/byteranges),
 // 304, 412 or 416. Types that browsers run get a Content-Security-Policy that keeps them out of the
 // site's origin.

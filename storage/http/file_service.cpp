@@ -1,6 +1,7 @@
 // Resolution of URLs and the file-ID resolver.
 #include "storage/http/file_service.h"
 
+#include "common/base/cache_tag.h"
 #include "common/base/text.h"
 #include "storage/http/file_reply.h"
 #include "storage/http/token.h"
@@ -155,6 +156,9 @@ Task<HttpReply> FileIdResolver::answer(ResolvedUrl url) {
     const auto metadata = co_await source_.metadata(*name);
     if (metadata) add_metadata(reply, *metadata);
   }
+  if (wants_cache_tags(request))
+    add_cache_tag(reply,
+                  cache_tag_of_id(config_.group_name + "/" + std::string(name->canonical())));
   co_return reply;
 }
 

@@ -1,6 +1,7 @@
 // Carrying out what rules decide.
 #include "storage/rules/rules_resolver.h"
 
+#include "common/base/cache_tag.h"
 #include "common/rules/uri.h"
 #include "storage/http/file_reply.h"
 #include "storage/http/token.h"
@@ -146,6 +147,11 @@ Task<HttpReply> RulesResolver::answer(ResolvedUrl url) {
         rules::share_of(host, decision.path) < decision.set->shadow->of_10000)
       parts_.shadow.compare(version, *decision.set, host, std::string(request.request_uri),
                             answer_of(*found));
+    // The name, whatever it led to: it may lead elsewhere, or be made, tomorrow.
+    if (decision.object.kind == ObjectKind::alias && wants_cache_tags(url.request())) {
+      for (const std::string& one : {host, host_of_names(*decision.set, host), std::string()})
+        add_cache_tag(*found, cache_tag_of_alias(one, decision.object.text));
+    }
     co_return *std::move(found);
   }
   co_return plain_reply(500, "the rules of this URL do not end");
@@ -244,6 +250,8 @@ Task<RulesResolver::Found> RulesResolver::serve_id(const ResolvedUrl& url, const
       set_header(*found, "Cache-Control", cache_control);
       if (last_modified) set_header(*found, "Last-Modified", format_http_date(*last_modified));
       add_headers(*found, decision);
+      if (wants_cache_tags(url.request()))
+        add_cache_tag(*found, cache_tag_of_id(group + "/" + std::string(name->canonical())));
     }
     co_return found;
   }
@@ -280,6 +288,8 @@ Task<RulesResolver::Found> RulesResolver::serve_id(const ResolvedUrl& url, const
     add_file_headers(reply, context);
   }
   add_headers(reply, decision);
+  if (wants_cache_tags(url.request()))
+    add_cache_tag(reply, cache_tag_of_id(group + "/" + std::string(name->canonical())));
   co_return reply;
 }
 

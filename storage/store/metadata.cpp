@@ -147,6 +147,7 @@ Result<Change> Store::set_metadata(const RemoteName& name, std::string_view text
   if (!exists(name)) return Error{Errc::not_found, std::string(name.text())};
 
   std::string present;
+  bool had = false;
   if (origin.id != 0) {
     // Of two changes that came from two nodes the later one stands, in whatever order they arrive.
     const std::uint64_t stamp = metadata_stamp(name);
@@ -154,6 +155,7 @@ Result<Change> Store::set_metadata(const RemoteName& name, std::string_view text
   }
   if (const File old(::openat(path.data_fd, side.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
       old) {
+    had = true;
     // The same stamp from two nodes, in the same millisecond, is settled by the text.
     if (origin.id != 0 && stamp_of(old.get()) == origin.stamp) {
       const auto old_text = read_text(old.get(), side); // a damaged one gives way
@@ -181,6 +183,9 @@ Result<Change> Store::set_metadata(const RemoteName& name, std::string_view text
     if (::write(file.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()))
       return fail(path, "write metadata of " + name.canonical(), errno == 0 ? ENOSPC : errno);
     write_stamp(file.get(), kXattr, stamp, crc32(0, wire::as_view(content)));
+    // Those it replaces may be acknowledged: they must not give way to what a power loss can take.
+    const bool durable = config_.durability == config::Durability::durable;
+    if (had && durable && ::fdatasync(file.get()) != 0) return fail(path, "sync " + side, errno);
     CAIRN_RETURN_IF_ERROR(replace_under(path, file.get(), side));
   }
 

@@ -291,8 +291,9 @@ public:
   // delete. Errors: not_found (it is not in the trash here), exists, corrupt, unsupported (no
   // extended attributes on that disk).
   Result<Change> restore_from_trash(const RemoteName& name);
-  // From a peer: the copy that is here is one that was restored at `stamp`. Errors: not_found.
-  Status mark_restored(const RemoteName& name, std::uint64_t stamp);
+  // From a peer: the copy that is here is in use since origin.stamp (slaves, restored files); a
+  // delete before that has not come yet and must not take it. Errors: not_found, io_error.
+  Result<Change> mark_reused(const RemoteName& name, const Origin& origin);
   // Removes one file from the trash for good; false: it is not there.
   bool purge_from_trash(const RemoteName& name);
   // Removes what was deleted on days that ended before `before` (unix seconds); answers how many

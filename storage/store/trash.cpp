@@ -230,18 +230,34 @@ Result<Store::Restored> Store::restore_content(const RemoteName& name) {
   return Restored{Change{name.canonical(), seq}, text_of(path.data_fd, entry + "-m")};
 }
 
-Status Store::mark_restored(const RemoteName& name, std::uint64_t stamp) {
+Result<Change> Store::mark_reused(const RemoteName& name, const Origin& origin) {
   const std::lock_guard lock(lock_of(name));
   Path& path = path_of(name);
   const File file(
       ::openat(path.data_fd, name.true_name().data(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!file) return Error{errc_of_errno(errno), name.canonical()};
-  if (reused_stamp(file.get()) >= stamp) return {};
-  if (::fsetxattr(file.get(), kCreatedXattr, &stamp, sizeof stamp, 0) != 0)
+  if (reused_stamp(file.get()) >= origin.stamp) return Change{name.canonical(), 0};
+  CAIRN_TRY(crc, crc_of(file.get(), name.canonical()));
+  if (::fsetxattr(file.get(), kCreatedXattr, &origin.stamp, sizeof origin.stamp, 0) != 0) {
+    if (errno == ENOTSUP) return Change{name.canonical(), 0}; // the file system keeps no such thing
     return errno_error("extended attribute of " + name.canonical(), errno);
+  }
   path.dirty = true;
   drop_from_trash(path, name);
-  return {};
+
+  // The catalogue must know, so that this node tells others in its turn.
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) return errno_error("stat " + name.canonical(), errno);
+  LogRecord record;
+  record.kind = ChangeKind::put;
+  record.name = name.canonical();
+  if (name.kind() != FileKind::slave) record.extra = kRestoredMark;
+  record.stamp = origin.stamp;
+  record.mtime = static_cast<std::uint32_t>(info.st_mtim.tv_sec);
+  record.total_size = record.length = static_cast<std::uint64_t>(info.st_size);
+  record.crc32 = crc;
+  CAIRN_TRY(seq, log(std::move(record), origin));
+  return Change{name.canonical(), seq};
 }
 
 bool Store::drop_from_trash(Path& path, const RemoteName& name) {

@@ -303,7 +303,8 @@ std::optional<CatalogueRow> Catalogue::look_at(const RemoteName& name) const {
   if (row.crc_known) row.summary.crc32 = name.fields()->crc32;
   // The time in the name, or of the file, stands for the stamp that only the log knew.
   row.summary.stamp = Store::reused_stamp(opened->file.get());
-  if (row.summary.stamp == 0) row.summary.stamp = std::uint64_t{opened->mtime} * 1000 << 16;
+  row.summary.reused = row.summary.stamp != 0;
+  if (!row.summary.reused) row.summary.stamp = std::uint64_t{opened->mtime} * 1000 << 16;
   if (name.fields()) row.origin_id = name.fields()->source.server_id().value_or(0);
   row.mark = store_.mark_of(name, opened->file.get());
   row.summary.meta_stamp = store_.metadata_stamp(name);
@@ -419,6 +420,7 @@ Status Catalogue::apply(const LogRecord& record, Batch& batch) {
       after.emplace();
       after->summary.name = name;
       after->summary.stamp = record.stamp;
+      after->summary.reused = record.extra == kRestoredMark || parsed->kind() == FileKind::slave;
       content_changed(*after);
       after->mark = record.mark;
       // A rename takes the metadata along, but for a received one, which the owner's metadata

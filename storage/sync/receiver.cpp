@@ -225,7 +225,8 @@ Result<std::uint64_t> SyncReceiver::apply_one(std::uint32_t source_id, std::uint
       return result;
     }
     case wire::SyncKind::remove: {
-      if (!pending_->is_empty()) CAIRN_RETURN_IF_ERROR(pending_->erase(name.canonical()));
+      if (!pending_->is_empty() && !may_return(name))
+        CAIRN_RETURN_IF_ERROR(pending_->erase(name.canonical()));
       return position_of(store_.remove(name, origin, true), true);
     }
     case wire::SyncKind::set_meta:
@@ -285,10 +286,11 @@ Result<std::uint64_t> SyncReceiver::apply_put(std::uint32_t source_id, std::uint
   if (present) {
     const std::uint32_t owner = options_.owner_of ? options_.owner_of(name) : 0;
     if (!may_replace(name.kind(), source_id, owner)) {
-      // The delete before the restore has not come, and must not take the file when it does.
-      if (origin.restored) CAIRN_RETURN_IF_ERROR(store_.mark_restored(name, origin.stamp));
       std::uint64_t marked = 0;
-      if (!origin.mark.empty()) {
+      if (origin.restored) {
+        CAIRN_TRY(seq, position_of(store_.mark_reused(name, origin), true));
+        marked = seq;
+      } else if (!origin.mark.empty()) {
         CAIRN_TRY(seq, position_of(store_.apply_mark(name, origin), true));
         marked = seq;
       }
@@ -353,12 +355,19 @@ void SyncReceiver::drop_staged_before(std::uint32_t source_id, std::uint64_t str
   });
 }
 
+// A file out of the trash has the latest metadata that were set at any node, also before the
+// delete: nodes where the restored file came first have kept them.
+bool SyncReceiver::may_return(const RemoteName& name) const {
+  return options_.has_trash && name.kind() != FileKind::slave;
+}
+
 Result<std::uint64_t> SyncReceiver::apply_metadata(const RemoteName& name, const wire::SyncOp& op) {
   auto result =
       position_of(store_.set_metadata(name, wire::as_text(op.content), false, origin_of(op)), true);
   if (result.code() != Errc::not_found) return result;
   CAIRN_TRY(tombstone, store_.tombstones().find(name.canonical()));
-  if (tombstone && tombstone_wins(name.kind(), tombstone->stamp, op.stamp, options_.has_trash))
+  if (tombstone && !may_return(name) &&
+      tombstone_wins(name.kind(), tombstone->stamp, op.stamp, false))
     return std::uint64_t{0};
   PendingMetadata::Entry entry;
   entry.stamp = op.stamp;
@@ -404,7 +413,16 @@ char SyncReceiver::wants(std::uint32_t source_id, const wire::FileSummary& file)
     const auto crc = store_.content_crc32(*name, true);
     if (!crc || *crc != file.crc32) return '1';
   }
-  return file.meta_stamp > store_.metadata_stamp(*name) ? 'm' : '0';
+  // The same content, but the delete before it came out of the trash may still be on its way here.
+  // (Slave files are not asked for: those taken over from FastDFS have no stamp of their own.)
+  const bool restored = file.reused && name->kind() != FileKind::slave;
+  if (restored && file.stamp > Store::reused_stamp(present->file.get())) return '1';
+  const std::uint64_t stamp = store_.metadata_stamp(*name);
+  if (file.meta_stamp != stamp) return file.meta_stamp > stamp ? 'm' : '0';
+  if (stamp == 0) return '0';
+  // Set at two nodes in the same millisecond: the text settles it (Store::set_metadata()).
+  const auto text = store_.get_metadata(*name);
+  return (text ? crc32(0, wire::as_view(*text)) : 0) != file.meta_crc32 ? 'm' : '0';
 }
 
 Task<Result<wire::SyncHaveReply>> SyncReceiver::have(std::uint32_t source_id, wire::SyncHave have) {

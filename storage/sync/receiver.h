@@ -99,6 +99,7 @@ private:
                                   const RemoteName& name, const wire::SyncOp& op);
   Result<std::uint64_t> apply_metadata(const RemoteName& name, const wire::SyncOp& op);
   Result<std::uint64_t> apply_pending(const RemoteName& name);
+  bool may_return(const RemoteName& name) const;
   Result<bool> is_deleted(const RemoteName& name, std::uint64_t put_stamp,
                           bool restored = false) const;
   char wants(std::uint32_t source_id, const wire::FileSummary& file) const;

@@ -39,6 +39,7 @@ class Fronts(unittest.TestCase):
         rules = cls.root / "t.rules"
         rules.write_text(f"rules t {{ host {HOST}; pass; cache public max-age=60s;\n"
                          "location ~ ^/old/(.+)$ { object alias:/names/$1; }\n"
+                         "location ~ ^/tree/(.+)$ { object path:/front/$1; }\n"
                          "location = /moved { redirect 301 http://new.test/; }\n"
                          "test GET /moved -> status 301; }")
         cls.cairn("rules", "load", rules)
@@ -187,6 +188,66 @@ class Fronts(unittest.TestCase):
         finally:
             type(self).other = self.cluster.start_node(self.other)
             self.cluster.wait_active()
+
+    def test_what_changes_leaves_the_cache_under_every_url(self):
+        self.cluster.reconfigure(self.cluster.tracker, purge_cache=f"{self.node.addr}:8083")
+        self.start_varnish()
+
+        def cached(target):
+            """The body, surely from the cache."""
+            wait_until(f"a hit of {target}", lambda: self.get(target).headers["x-cache"] == "HIT")
+            return self.get(target).body
+
+        def gone(target, seconds=10):
+            wait_until(f"{target} to leave the cache", lambda: self.get(target).status == 404,
+                       seconds)
+
+        # A file by ID: two forms of its URL, and an old name by a rule.
+        content = workload.content_of(77, 5_000)
+        file_id = self.cluster.upload(content, "bin", node=self.node)
+        self.cairn("alias", "put", "/names/77.bin", file_id)
+        urls = [f"/{file_id}", "/" + file_id.split("/", 1)[1], "/old/77.bin"]
+        for url in urls:
+            wait_until(url, lambda u=url: self.get(u).status == 200, 20)
+            self.assertEqual(cached(url), content)
+        self.assertNotIn("x-cairn-tags", self.get(urls[0]).headers)
+        self.cairn("delete", file_id)
+        for url in urls:
+            gone(url)
+
+        # An alias that leads elsewhere, and one that is made after it was asked for.
+        first, second = (self.cluster.upload(workload.content_of(i, 900), "bin", node=self.node)
+                         for i in (78, 79))
+        self.cairn("alias", "put", "/names/78.bin", first)
+        wait_until("the alias", lambda: self.get("/old/78.bin").status == 200, 20)
+        self.assertEqual(cached("/old/78.bin"), workload.content_of(78, 900))
+        self.cairn("alias", "put", "/names/78.bin", second)
+        # Nodes themselves remember a name for ten seconds.
+        wait_until("the new one", lambda: self.get("/old/78.bin").body ==
+                   workload.content_of(79, 900), 30)
+
+        # A path of an export, by a rule that lets caches keep it: replaced, renamed, removed.
+        self.cairn("export", "add", "front", "--public")
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self.root))
+        for number in (1, 2):
+            (folder / str(number)).write_bytes(workload.content_of(number, 700))
+        self.cairn("cp", folder / "1", ":/front/a")
+        self.assertEqual(cached("/tree/a"), workload.content_of(1, 700))
+        self.cairn("cp", folder / "2", ":/front/a")
+        wait_until("the new content",
+                   lambda: self.get("/tree/a").body == workload.content_of(2, 700), 10)
+        self.cairn("mv", "/front/a", "/front/b")
+        gone("/tree/a")
+        wait_until("its new name", lambda: self.get("/tree/b").status == 200, 10)
+        self.assertEqual(cached("/tree/b"), workload.content_of(2, 700))
+        self.cairn("rm", "/front/b")
+        gone("/tree/b")
+
+        # By hand, by URL.
+        target, wanted = next(iter(self.contents.items()))
+        self.assertEqual(cached(target), wanted)
+        self.cairn("purge", "--pattern", "^/old/0")
+        wait_until("a miss", lambda: self.get(target).headers["x-cache"] == "MISS", 10)
 
 
 if __name__ == "__main__":

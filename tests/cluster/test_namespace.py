@@ -191,6 +191,17 @@ class Namespace(clusters.ClusterTest):
         self.cairn("cp", IMAGES / "rocket.jpg", ":/bin/x/y/r.jpg")
         self.cairn("rm", "-r", "/bin/x")
         self.assertIn("/bin/x/y/r.jpg", self.cairn("trash", "/bin").stdout)
+        # By name, and by when it went.
+        self.assertEqual(self.cairn("trash", "/bin", "--name", "*.png").stdout, "")
+        self.assertIn("r.jpg", self.cairn("trash", "/bin", "--name", "r.*").stdout)
+        self.assertEqual(self.cairn("trash", "/bin", "--before", "1h").stdout, "")
+        self.assertEqual(self.cairn("trash", "/bin", "--before", "2001-01-01 12:00").stdout, "")
+        self.assertIn("r.jpg", self.cairn("trash", "/bin", "--since", "2001-01-01T12:00").stdout)
+        self.assertEqual(self.cairn("trash", "/bin", "--since", "soon", check=False).returncode, 1)
+        self.cairn("cp", IMAGES / "rocket.jpg", ":/bin/s.jpg")
+        self.cairn("rm", "/bin/s.jpg")
+        self.cairn("trash", "/bin/", "--name", "s.*", "--since", "10m", "--restore")
+        self.assertEqual(self.cairn("ls", "/bin").stdout.split(), ["s.jpg"])
         self.cairn("trash", "/bin/x", "--restore")
         self.assertEqual(
             json.loads(self.cairn("--json", "stat", "/bin/x/y/r.jpg").stdout)[0]["size"],

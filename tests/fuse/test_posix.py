@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import mmap
 import os
 import socket
@@ -235,6 +236,17 @@ class Posix(mounts.MountTest):
         self.assertGreaterEqual(int(seen['cairn_mount_operations_total{op="create"}']), 1)
         self.assertEqual(seen["cairn_mount_unstored_bytes"], "0")
         self.assertEqual(os.listxattr(self.files.directory), [])
+
+    def test_the_cli_tells_it_too(self):
+        self.put("f", b"x" * 5_000)
+        directory = self.files.directory
+        self.assertIn("cairn_mount_connected 1\n",
+                      clusters.run_cairn("mount", "stats", directory).stdout)
+        told = json.loads(clusters.run_cairn("--json", "mount", "stats", directory).stdout)
+        self.assertGreaterEqual(told["cairn_mount_stored_bytes_total"], 5_000)
+        self.assertGreaterEqual(told["cairn_mount_operations_total"]["create"], 1)
+        elsewhere = clusters.run_cairn("mount", "stats", "/proc", check=False)
+        self.assertEqual(elsewhere.returncode, 3, elsewhere.stderr)
 
 
 class Ways(mounts.MountTest):

@@ -42,6 +42,22 @@ class TwoMounts(mounts.MountTest):
             with open(reader.path("shared"), "rb") as file:
                 self.assertEqual(file.read(), content)
 
+    def test_what_is_fetched_before_the_open_is_of_that_open(self):
+        """A listing tells where a small file lies, and it is changed before it is opened."""
+        os.mkdir(self.one.path("listed"))
+        for turn in range(30):
+            content = f"{turn:04} ".encode() * 900
+            for text in (b"old" + content, b"new" + content):
+                with open(self.one.path("listed", "file"), "wb") as file:
+                    file.write(text)
+                if text.startswith(b"old"):
+                    self.assertEqual([entry.stat().st_size for entry in
+                                      os.scandir(self.two.path("listed"))], [len(text)])
+            with open(self.two.path("listed", "file"), "rb") as file:
+                self.assertEqual(file.read(), b"new" + content)
+            with open(self.two.path("listed", "file"), "rb") as file:
+                self.assertEqual(os.pread(file.fileno(), 100, 1000), content[997:1097])
+
     def test_changes_are_pushed(self):
         def soon(what, look):
             wait_until(what, look, 2)

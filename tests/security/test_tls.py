@@ -1,6 +1,7 @@
 """TLS on every port: a running cluster is moved to it node by node, plain connections are refused
 where it is required, certificates are checked, replaced and asked for; nobody gets in between."""
 import os
+import re
 import signal
 import socket
 import ssl
@@ -8,6 +9,7 @@ import struct
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 import certificates
@@ -194,6 +196,9 @@ class TlsTest(clusters.ClusterTest):
             kept = secured(node, self.tls)
             self.addCleanup(kept.close)
             before = self.serial(node, node.port)
+            metrics = https(node, "/metrics", self.tls)[1]
+            expires = re.search(rb"^cairn_tls_certificate_expires_seconds (\d+)$", metrics, re.M)
+            self.assertGreater(int(expires.group(1)), time.time())
             fresh = self.authority.sign("fresh", [n.addr for n in self.daemons])
             for old, new in zip(self.pair, fresh):
                 with open(new, "rb") as source, open(old, "wb") as target:

@@ -71,9 +71,26 @@ class Mount:
         if is_mounted(self.directory):
             raise AssertionError(f"{self.directory} is still mounted")
 
+    def worker(self):
+        """The process that serves the mount; None while there is none."""
+        pid = self.process.pid
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            children = file.read().split()
+        return int(children[0]) if children else None
+
+    def kill_worker(self):
+        """Its supervisor starts another one."""
+        pid = self.worker()
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
     def kill(self):
+        """Both processes, the supervisor first: nobody takes over."""
+        worker = self.worker()
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        if worker is not None:
+            os.kill(worker, signal.SIGKILL)
         subprocess.run(["umount", "-l", self.directory], check=False)
 
     def messages(self):

@@ -78,22 +78,27 @@ def uploading(cluster, node_ids, connections=1, size=4096):
             uploader.stop()
 
 
-def files_on(node):
-    """{store path number and relative name: SHA-256} of the plain files and metadata of a node, as
-    they lie on its disks. Dot-directories hold nothing that is served."""
+def names_on(node):
+    """{store path number and relative name: path} of the plain files and metadata of a node, as they
+    lie on its disks. Dot-directories hold nothing that is served."""
     found = {}
     for index, root in enumerate(node.store_paths):
         data = os.path.join(root, "data")
         for folder, folders, names in os.walk(data):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for name in names:
-                if name.startswith("."):
-                    continue
-                path = os.path.join(folder, name)
-                relative = os.path.relpath(path, data)
-                with open(path, "rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-                found[f"M{index:02X}/{relative}"] = digest
+                if not name.startswith("."):
+                    path = os.path.join(folder, name)
+                    found[f"M{index:02X}/{os.path.relpath(path, data)}"] = path
+    return found
+
+
+def files_on(node):
+    """names_on() with the SHA-256 of each file instead of its path. Nothing may be deleted meanwhile."""
+    found = {}
+    for name, path in names_on(node).items():
+        with open(path, "rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 

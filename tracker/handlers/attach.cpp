@@ -28,6 +28,7 @@ Task<Result<Reply>> attach_namespace(Tracker& tracker, Session& session, Body& b
   proved.read_only = !session.peer && (session.rights & auth::kWrite) == 0;
   auto link = std::make_shared<NamespaceLink>(*service, session.connection,
                                               co_await asio::this_coro::executor);
+  if (session.key != nullptr) link->set_key(session.key, tracker.gate().keys);
   auto reply = co_await service->attach(std::move(request), *link, proved);
   if (!reply) {
     logger("tracker.namespace")

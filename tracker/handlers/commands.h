@@ -45,6 +45,9 @@ Task<Result<Reply>> get_aliases(Tracker& tracker, Session& session, Body& body);
 Task<Result<Reply>> change_aliases(Tracker& tracker, Session& session, Body& body);
 Task<Result<Reply>> list_aliases(Tracker& tracker, Session& session, Body& body);
 
+// native 196 (common/wire/cache_purge.h), passed on to the metadata holder.
+Task<Result<Reply>> caches_changed(Tracker& tracker, Session& session, Body& body);
+
 // FastDFS 93: group, storage ID. Errors: not_found; busy (it is up); already (removed before).
 Task<Result<Reply>> delete_storage(Tracker& tracker, Session& session, Body& body);
 // FastDFS 108. Errors: not_found; busy (it has nodes).

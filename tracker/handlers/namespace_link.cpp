@@ -6,6 +6,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include <cerrno>
+#include <ctime>
 #include <utility>
 
 namespace cairn::tracker {
@@ -67,6 +68,18 @@ void NamespaceLink::cut() {
   room_.cancel();
 }
 
+void NamespaceLink::set_key(std::shared_ptr<const auth::AccessKey> key, const auth::KeyRing& keys) {
+  key_ = std::move(key);
+  keys_ = &keys;
+}
+
+bool NamespaceLink::key_holds() const {
+  if (key_ == nullptr) return true;
+  const auto now = keys_->find(key_->id);
+  return now && !now->has_expired(static_cast<std::uint64_t>(std::time(nullptr))) &&
+         now->rights == key_->rights && now->prefixes == key_->prefixes;
+}
+
 Task<void> NamespaceLink::serve() {
   const auto executor = co_await asio::this_coro::executor;
   connection_.clear_deadline();
@@ -126,6 +139,8 @@ Task<Status> NamespaceLink::read() {
     // there.
     if (cut_ || session == nullptr || session->link != this)
       co_return Error{Errc::closed, "the session is over"};
+    if (!key_holds())
+      co_return Error{Errc::denied, "access key " + key_->id + " does not hold any more"};
     session->seen = std::chrono::steady_clock::now();
     CAIRN_CO_TRY(parts, wire::split_ns_body<wire::NsHead>(body));
     Request request;

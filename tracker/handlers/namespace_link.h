@@ -2,6 +2,7 @@
 // and events as they come. What an operation does is the service's.
 #pragma once
 
+#include "common/auth/access_keys.h"
 #include "common/net/session.h"
 #include "common/wire/namespace_admin.h"
 #include "tracker/handlers/namespace_service.h"
@@ -26,6 +27,11 @@ public:
                 const asio::any_io_executor& executor)
       : service_(service), connection_(connection), wake_(executor), room_(executor) {}
 
+  // It came by this access key: when the key is removed, expires, or is given other rights or
+  // prefixes, the next request (at the latest a renewal of the lease) finds the connection cut, and
+  // what may still be done is decided anew when it comes back. `keys` outlives the link.
+  void set_key(std::shared_ptr<const auth::AccessKey> key, const auth::KeyRing& keys);
+
   // After the answer to the attach: until the connection ends or the session does.
   Task<void> serve();
 
@@ -44,6 +50,7 @@ private:
     wire::Bytes message;
   };
 
+  bool key_holds() const;
   Task<Status> read();
   Task<void> write();
   Task<void> handle(Request request);
@@ -53,6 +60,8 @@ private:
 
   NamespaceService& service_;
   Connection& connection_;
+  std::shared_ptr<const auth::AccessKey> key_; // as it was at the attach; null: none
+  const auth::KeyRing* keys_ = nullptr;        // set with key_
   std::uint64_t session_ = 0;
   bool cut_ = false;
   bool writing_ = false;

@@ -1,8 +1,10 @@
 // Sessions, opens, locks, events.
 #include "tracker/handlers/namespace_service.h"
 
+#include "common/base/cache_tag.h"
 #include "common/base/text.h"
 #include "common/daemon/log.h"
+#include "common/net/cache_purger.h"
 #include "tracker/handlers/namespace_link.h"
 
 #include <boost/asio/steady_timer.hpp>
@@ -147,6 +149,7 @@ Task<Status> NamespaceService::start() {
 void NamespaceService::stop() {
   stopping_ = true;
   storages_.clear();
+  for (Connection* connection : long_calls_) connection->close();
   for (auto& [ticket, waiting] : waiting_) {
     waiting->finished = true;
     waiting->done.cancel();
@@ -358,6 +361,11 @@ wire::NsSessionsReply NamespaceService::describe_sessions() const {
 void NamespaceService::committed(const std::vector<Published>& events,
                                  const std::vector<std::uint64_t>& orphans) {
   for (const Watches::Told& told : watches_.publish(events)) tell(told);
+  if (purger_ != nullptr) {
+    for (const Published& one : events)
+      if (one.event.kind != wire::NsEventKind::entry)
+        purger_->changed(cache_tag_of_inode(one.event.inode));
+  }
   for (const std::uint64_t ino : orphans) {
     orphans_.insert(ino);
     // Closed between the evaluation and now.

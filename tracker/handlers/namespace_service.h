@@ -21,6 +21,10 @@
 #include <string>
 #include <unordered_map>
 
+namespace cairn {
+class CachePurger;
+}
+
 namespace cairn::tracker {
 
 class NamespaceBackup;
@@ -56,6 +60,13 @@ public:
     std::uint64_t deleted_files = 0; // stored files whose grace time was over
     std::uint64_t delete_errors = 0;
     std::uint64_t stored_orphans = 0; // stored files without a name that were removed
+    // Of fragmented files (namespace_rewrite.h).
+    std::uint64_t rewrites = 0;          // new stored files that were named
+    std::uint64_t rewritten_bytes = 0;   // in them
+    std::uint64_t rewritten_extents = 0; // that they took the place of
+    std::uint64_t rewrite_conflicts = 0; // the file was written meanwhile
+    std::uint64_t rewrite_errors = 0;    // no node could, for now
+    std::uint64_t fragmented = 0;        // files that may have to be rewritten, at the last look
   };
 
   // `pool` is where the store is read; `credentials` are proved to storage nodes. All references
@@ -75,6 +86,9 @@ public:
   // What backups are read from; null: this tracker makes none. It outlives the service.
   void set_backup(NamespaceBackup* backup) { backup_ = backup; }
   NamespaceBackup* backup() const { return backup_; }
+  // Who tells caches in front what has changed; null: nobody. It outlives the service.
+  void set_purger(CachePurger* purger) { purger_ = purger; }
+  CachePurger* purger() const { return purger_; }
 
   NamespaceWriter& writer() { return writer_; }
   const NamespaceWriter& writer() const { return writer_; }
@@ -86,6 +100,14 @@ public:
   std::uint64_t orphan_age_s() const { return orphan_age_s_; }
   const ClusterState& cluster() const { return cluster_; }
   const asio::any_io_executor& executor() const { return executor_; }
+  // True while this tracker may answer for the namespace.
+  bool leads() const { return log_.lease_valid(); }
+  // Deletes a stored file of the namespace at a member of its group. False: nobody could, for now.
+  Task<bool> delete_stored(std::string id);
+  // A request to a storage node that may take long; stop() ends it. Errors: what the node answers;
+  // unavailable, timeout, closed.
+  Task<Result<wire::Bytes>> call_storage(Endpoint node, std::uint8_t command, wire::Bytes body,
+                                         std::chrono::milliseconds timeout);
   // Exports and their usage, as of the last second.
   const std::vector<wire::NsExport>& exports() const { return exports_; }
   // Compares all tables with each other.
@@ -161,7 +183,6 @@ private:
   Task<void> empty_trash();
   Task<void> refresh_exports();
   Task<void> delete_due();
-  Task<bool> delete_stored(std::string id);
   Task<void> sweep_sometimes();
   Task<Status> collect_unnamed(std::string group, std::uint64_t age_s, std::uint64_t since,
                                Sweep& out, std::vector<std::string>& suspects);
@@ -187,8 +208,10 @@ private:
   std::chrono::steady_clock::time_point grace_until_;
   bool grace_ = true;
   std::vector<wire::NsExport> exports_;
-  ClientPool storages_; // for deferred deletion
+  ClientPool storages_;              // for deferred deletion and rewrites
+  std::set<Connection*> long_calls_; // under way
   NamespaceBackup* backup_ = nullptr;
+  CachePurger* purger_ = nullptr;
   const std::uint64_t orphan_age_s_;
   std::chrono::steady_clock::time_point next_sweep_;
   std::uint64_t swept_until_ = 0; // unix seconds: what was uploaded before is all named

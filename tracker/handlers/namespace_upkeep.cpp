@@ -145,6 +145,18 @@ Task<bool> NamespaceService::delete_stored(std::string id) {
   co_return false;
 }
 
+Task<Result<wire::Bytes>> NamespaceService::call_storage(Endpoint node, std::uint8_t command,
+                                                         wire::Bytes body,
+                                                         std::chrono::milliseconds timeout) {
+  CAIRN_CO_TRY(lease, co_await storages_.acquire(std::move(node), /*fresh=*/true));
+  Connection* const connection = &lease->connection();
+  long_calls_.insert(connection);
+  if (stopping_) connection->close();
+  auto reply = co_await lease->call(command, body, timeout);
+  long_calls_.erase(connection);
+  co_return reply;
+}
+
 Task<void> NamespaceService::delete_due() {
   Caller own;
   own.admin = true;

@@ -1,6 +1,7 @@
 // Collect, evaluate, log, answer.
 #include "tracker/handlers/namespace_writer.h"
 
+#include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 
 #include <algorithm>
@@ -88,11 +89,16 @@ NamespaceWriter::Evaluated NamespaceWriter::evaluate(const Group& group, NsTime 
   out.events = batch.events();
   out.orphans = batch.orphans();
   out.batch = wire::encode(batch.mutations());
+  out.logged = true;
   return out;
 }
 
 Task<void> NamespaceWriter::write() {
+  const auto executor = co_await asio::this_coro::executor;
   while (!changes_.empty()) {
+    // Whoever was answered by the batch before, and has its next change ready, goes into this one:
+    // else the first of them would have a sync of its own, and the others wait for it.
+    co_await asio::post(executor, asio::use_awaitable);
     Group group;
     std::size_t bytes = 0;
     while (!changes_.empty() && group.size() < kBatchChangesMax && bytes < kBatchBytesMax) {
@@ -106,19 +112,19 @@ Task<void> NamespaceWriter::write() {
     if (!state.leader || !state.healthy) {
       failure = log_error(AppendStatus::not_leader);
     } else {
-      auto work = [this, &group, now = clock_()] { return evaluate(group, now); };
-      Evaluated evaluated = co_await off_thread(std::move(work));
+      Evaluated evaluated;
+      // Evaluated on the log's own thread, if it has one.
+      std::function<wire::Bytes()> make = [this, &group, &evaluated, now = clock_()] {
+        evaluated = evaluate(group, now);
+        return std::exchange(evaluated.batch, {});
+      };
+      const AppendStatus status = co_await log_.append_made(state.applied.epoch, std::move(make));
       failure = std::move(evaluated.failure);
-      const bool logged = failure && !evaluated.batch.empty();
-      if (logged) {
-        const AppendStatus status =
-            co_await log_.append(state.applied.epoch, std::move(evaluated.batch));
-        if (status != AppendStatus::committed) failure = log_error(status);
-      }
+      if (failure && status != AppendStatus::committed) failure = log_error(status);
       opens_.settle(failure.has_value());
       if (failure) {
         position_ = std::max(position_, evaluated.position);
-        if (logged) {
+        if (evaluated.logged) {
           ++counters_.batches;
           committed_(evaluated.events, evaluated.orphans);
         }

@@ -1,7 +1,7 @@
 // The one writer of the namespace, above any engine of the log: changes that come while the log is
 // busy are evaluated on top of each other and logged as one batch; questions that come together are
-// answered together from what is committed. Evaluation runs on the disk pool, since it reads the
-// store; everything else on the tracker's I/O thread.
+// answered together from what is committed. Changes are evaluated where the log writes, questions
+// on the disk pool, since both read the store; everything else runs on the tracker's I/O thread.
 #pragma once
 
 #include "common/net/disk_pool.h"
@@ -40,8 +40,8 @@ public:
     std::uint64_t batch_most = 0; // changes in one batch
   };
 
-  // `pool` nullptr: everything runs on the caller's thread (tests). `committed` hears of events
-  // before any change of the batch is answered. All references outlive the writer.
+  // `pool` is for questions; nullptr: they run on the caller's thread (tests). `committed` hears of
+  // events before any change of the batch is answered. All references outlive the writer.
   NamespaceWriter(ReplicatedLog& log, const StoreViews& store, DiskPool* pool, OpenTable& opens,
                   NamespacePolicy policy, Clock clock, Committed committed);
 
@@ -81,6 +81,7 @@ private:
   using Questions = std::vector<std::shared_ptr<Asking>>;
   struct Evaluated {
     wire::Bytes batch; // empty: nothing to log
+    bool logged = false;
     std::vector<Published> events;
     std::vector<std::uint64_t> orphans;
     std::uint64_t position = 0;

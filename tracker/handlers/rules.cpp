@@ -1,8 +1,11 @@
 // URL rules and aliases on the wire: answered where the metadata is, passed on elsewhere.
 #include "common/wire/rules.h"
 
+#include "common/base/cache_tag.h"
 #include "common/daemon/log.h"
+#include "common/net/cache_purger.h"
 #include "tracker/handlers/commands.h"
+#include "tracker/handlers/namespace_service.h"
 #include "tracker/rules/rules_table.h"
 
 #include <utility>
@@ -80,7 +83,13 @@ Task<Result<Reply>> change_aliases(Tracker& tracker, Session& session, Body& bod
   std::string object = request.rows.empty() ? std::string() : request.rows.front().path;
   if (request.rows.size() > 1)
     object += " and " + std::to_string(request.rows.size() - 1) + " more";
+  std::vector<std::string> tags;
+  for (const wire::AliasRow& row : request.rows)
+    tags.push_back(cache_tag_of_alias(row.host, row.path));
   auto changed = co_await tracker.rules()->change(std::move(request));
+  NamespaceService* const service = tracker.namespace_service();
+  if (changed && service != nullptr && service->purger() != nullptr)
+    for (const std::string& tag : tags) service->purger()->changed(tag);
   note(tracker, session, what, std::move(object), changed ? "ok" : changed.error().text());
   CAIRN_CO_TRY(reply, std::move(changed));
   co_return Reply(wire::encode(reply));

@@ -1,4 +1,5 @@
 // The table of commands: which function, who may send it, how long its body may be.
+#include "common/wire/cache_purge.h"
 #include "common/wire/namespace.h"
 #include "common/wire/namespace_backup.h"
 #include "common/wire/namespace_paths.h"
@@ -92,6 +93,7 @@ HandlerTable<Tracker> make_table() {
   on(wire::kAliasGet, counted<get_aliases>, Access::admin, kRulesBodyMax);
   on(wire::kAliasPut, counted<change_aliases>, Access::admin, kRulesBodyMax);
   on(wire::kAliasList, counted<list_aliases>, Access::admin, kNativeBodyMax);
+  on(wire::kCachesChanged, counted<caches_changed>, Access::admin, kRulesBodyMax);
   return table;
 }
 

@@ -17,6 +17,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -99,6 +100,13 @@ public:
   // Where administration is noted; null: nowhere (set before serving).
   void set_audit(auth::AuditLog* audit) { audit_ = audit; }
   auth::AuditLog* audit() const { return audit_; }
+  // Tells when the node's certificate expires, unix seconds, 0: it has none (set before serving).
+  void set_certificate_expiry(std::function<std::int64_t()> expires) {
+    certificate_expires_ = std::move(expires);
+  }
+  std::int64_t certificate_expires() const {
+    return certificate_expires_ ? certificate_expires_() : 0;
+  }
   // The access keys for a node, sealed.
   wire::Bytes sealed_keys() const;
   // True for addresses in allow_hosts.
@@ -129,6 +137,7 @@ private:
   const ConnectionGauge& connections_;
   std::shared_ptr<auth::ClusterSecret> secret_;
   auth::KeyRing keys_;
+  std::function<std::int64_t()> certificate_expires_;
   auth::AuditLog* audit_ = nullptr;
   Moment started_;
   ClusterState cluster_;

@@ -19,7 +19,5 @@ HttpReply answer_http(Tracker& tracker, const HttpRequest& request);
 // The pieces, for tests.
 std::string metrics_text(Tracker& tracker);
 std::string status_page(Tracker& tracker);
-// `text` with & < > " ' escaped.
-std::string html_escape(std::string_view text);
 
 } // namespace cairn::tracker

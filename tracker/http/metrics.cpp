@@ -1,5 +1,6 @@
 // /metrics of the tracker. Labels are groups, nodes, store paths and commands: all bounded.
 #include "common/base/metrics_text.h"
+#include "common/net/cache_purger.h"
 #include "tracker/handlers/namespace_service.h"
 #include "tracker/http/http.h"
 
@@ -166,6 +167,30 @@ void namespace_families(MetricsText& out, const NamespaceService& service) {
   out.family("cairn_ns_stored_orphans_total", "counter",
              "Stored files that a crash left without a name, removed.");
   out.sample(counters.stored_orphans);
+  out.family("cairn_ns_fragmented_files", "gauge", "Files that may have to be rewritten.");
+  out.sample(counters.fragmented);
+  out.family("cairn_ns_rewrites_total", "counter", "Stored files made of fragmented ones.");
+  out.sample(counters.rewrites);
+  out.family("cairn_ns_rewritten_bytes_total", "counter", "Bytes in them.");
+  out.sample(counters.rewritten_bytes);
+  out.family("cairn_ns_rewritten_extents_total", "counter", "Extents they took the place of.");
+  out.sample(counters.rewritten_extents);
+  out.family("cairn_ns_rewrite_conflicts_total", "counter",
+             "Rewrites in vain: the file was written meanwhile.");
+  out.sample(counters.rewrite_conflicts);
+  out.family("cairn_ns_rewrite_errors_total", "counter", "Rewrites to be tried again.");
+  out.sample(counters.rewrite_errors);
+  if (const CachePurger* purger = service.purger()) {
+    out.family("cairn_cache_purges_total", "counter", "Requests that caches in front have taken.");
+    out.sample(purger->counters().requests);
+    out.family("cairn_cache_purge_failures_total", "counter", "Those to be made again.");
+    out.sample(purger->counters().failures);
+    out.family("cairn_cache_purge_overflows_total", "counter",
+               "Caches that were told to forget everything, since there was too much to tell.");
+    out.sample(purger->counters().everything);
+    out.family("cairn_cache_purge_waiting", "gauge", "What a cache has not been told yet.");
+    out.sample(std::uint64_t{purger->waiting()});
+  }
   const auto per_export = [&](std::string_view name, std::string_view help, auto value) {
     out.family(name, "gauge", help);
     for (const wire::NsExport& one : service.exports())
@@ -189,6 +214,11 @@ std::string metrics_text(Tracker& tracker) {
   node_families(out, tracker.cluster());
   if (const NamespaceService* service = tracker.namespace_service())
     namespace_families(out, *service);
+  if (const std::int64_t expires = tracker.certificate_expires(); expires != 0) {
+    out.family("cairn_tls_certificate_expires_seconds", "gauge",
+               "When the certificate of this node expires, unix time.");
+    out.sample(static_cast<std::uint64_t>(expires));
+  }
   out.family("cairn_alarms", "gauge", "What needs attention, by kind.");
   std::map<std::string, std::uint64_t> kinds;
   for (const Alarm& alarm : alarms(tracker)) ++kinds[alarm.code];

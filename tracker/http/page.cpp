@@ -1,4 +1,5 @@
 // The status page: plain HTML without scripts or anything from elsewhere.
+#include "common/base/html.h"
 #include "common/base/text.h"
 #include "tracker/http/http.h"
 
@@ -98,33 +99,6 @@ std::string sync_table(const ClusterState& cluster) {
 }
 
 } // namespace
-
-std::string html_escape(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 std::string status_page(Tracker& tracker) {
   std::string out(kHead);

@@ -38,19 +38,35 @@ Task<Status> EmbeddedLog::start(LogApplier& applier) {
   co_return Status();
 }
 
+Task<AppendStatus> ReplicatedLog::append_made(std::uint64_t epoch,
+                                              std::function<wire::Bytes()> make) {
+  wire::Bytes batch = make();
+  if (batch.empty()) co_return AppendStatus::committed;
+  co_return co_await append(epoch, std::move(batch));
+}
+
 Task<AppendStatus> EmbeddedLog::append(std::uint64_t epoch, wire::Bytes batch) {
+  if (batch.size() > kBatchBytesMax) co_return AppendStatus::too_large;
+  auto mine = std::make_shared<Waiting>(co_await asio::this_coro::executor);
+  mine->batch = std::move(batch);
+  co_return co_await enqueue(epoch, std::move(mine));
+}
+
+Task<AppendStatus> EmbeddedLog::append_made(std::uint64_t epoch,
+                                            std::function<wire::Bytes()> make) {
+  auto mine = std::make_shared<Waiting>(co_await asio::this_coro::executor);
+  mine->make = std::move(make);
+  co_return co_await enqueue(epoch, std::move(mine));
+}
+
+Task<AppendStatus> EmbeddedLog::enqueue(std::uint64_t epoch, std::shared_ptr<Waiting> mine) {
   if (applier_ == nullptr || !failure_.empty()) co_return AppendStatus::no_quorum;
   if (epoch != last_.epoch) co_return AppendStatus::fenced;
-  if (batch.size() > kBatchBytesMax) co_return AppendStatus::too_large;
-
-  const auto executor = co_await asio::this_coro::executor;
-  auto mine = std::make_shared<Waiting>(executor);
-  mine->batch = std::move(batch);
   mine->done.expires_at(asio::steady_timer::time_point::max());
   queue_.push_back(mine);
   if (!flushing_) {
     flushing_ = true;
-    spawn(executor, flush(), "log");
+    spawn(co_await asio::this_coro::executor, flush(), "log");
   }
   while (!mine->finished) co_await mine->done.async_wait(as_result);
   co_return mine->status;
@@ -66,14 +82,17 @@ Task<void> EmbeddedLog::flush() {
       group.push_back(std::move(queue_.front()));
       queue_.pop_front();
     }
-    AppendStatus status = AppendStatus::no_quorum;
     if (failure_.empty()) {
-      const Status written = co_await write(group);
-      status = written ? AppendStatus::committed : AppendStatus::unknown;
+      LogPos last = last_;
+      auto work = [applier = applier_, &group, &last] { return write(*applier, group, last); };
+      const Status written = co_await disk_.run(std::move(work));
+      if (last != last_) ++syncs_;
+      last_ = last;
       if (!written) failure_ = written.error().text();
+    } else {
+      for (const auto& waiting : group) waiting->status = AppendStatus::no_quorum;
     }
     for (const auto& waiting : group) {
-      waiting->status = status;
       waiting->finished = true;
       waiting->done.cancel();
     }
@@ -81,23 +100,27 @@ Task<void> EmbeddedLog::flush() {
   flushing_ = false;
 }
 
-Task<Status> EmbeddedLog::write(const Group& group) {
+Status EmbeddedLog::write(LogApplier& applier, const Group& group, LogPos& last) {
   std::vector<LogEntry> entries;
-  LogPos position = last_;
+  LogPos position = last;
   for (const auto& waiting : group) {
+    if (waiting->make) waiting->batch = waiting->make();
+    waiting->status = AppendStatus::committed;
+    if (waiting->batch.size() > kBatchBytesMax) waiting->status = AppendStatus::too_large;
+    if (waiting->batch.empty() || waiting->status != AppendStatus::committed) continue;
+    waiting->status = AppendStatus::unknown; // until it is written
     ++position.index;
     LogEntry entry;
     entry.position = position;
     entry.batch = std::move(waiting->batch);
     entries.push_back(std::move(entry));
   }
-  auto work = [applier = applier_, entries = std::move(entries)] {
-    return applier->apply(entries, true);
-  };
-  CAIRN_CO_RETURN_IF_ERROR(co_await disk_.run(std::move(work)));
-  last_ = position;
-  ++syncs_;
-  co_return Status();
+  if (entries.empty()) return {};
+  CAIRN_RETURN_IF_ERROR(applier.apply(entries, true));
+  for (const auto& waiting : group)
+    if (waiting->status == AppendStatus::unknown) waiting->status = AppendStatus::committed;
+  last = position;
+  return {};
 }
 
 Task<bool> EmbeddedLog::read_barrier() {

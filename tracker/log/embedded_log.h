@@ -23,6 +23,7 @@ public:
 
   Task<Status> start(LogApplier& applier) override;
   Task<AppendStatus> append(std::uint64_t epoch, wire::Bytes batch) override;
+  Task<AppendStatus> append_made(std::uint64_t epoch, std::function<wire::Bytes()> make) override;
   bool lease_valid() const noexcept override { return applier_ != nullptr; }
   Task<bool> read_barrier() override;
   LogStatus status() const override;
@@ -34,14 +35,18 @@ private:
   struct Waiting {
     explicit Waiting(const asio::any_io_executor& executor) : done(executor) {}
     wire::Bytes batch;
+    std::function<wire::Bytes()> make; // of the batch, when it is not there yet
     AppendStatus status = AppendStatus::unknown;
     bool finished = false;
     asio::steady_timer done; // cancelled when finished
   };
   using Group = std::vector<std::shared_ptr<Waiting>>;
 
+  Task<AppendStatus> enqueue(std::uint64_t epoch, std::shared_ptr<Waiting> mine);
   Task<void> flush();
-  Task<Status> write(const Group& group);
+  // On the disk's thread: makes what is to be made, and writes all as entries behind `last`, which
+  // moves. Sets the status of whatever is not written.
+  static Status write(LogApplier& applier, const Group& group, LogPos& last);
 
   DiskPool& disk_;
   LogApplier* applier_ = nullptr;

@@ -10,6 +10,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -81,6 +82,11 @@ public:
   // Appends one encoded wire::MutationBatch under `epoch` (status().applied.epoch when the caller
   // evaluated it). Appends are committed in the order of the calls.
   virtual Task<AppendStatus> append(std::uint64_t epoch, wire::Bytes batch) = 0;
+  // Appends what `make` answers; when that is empty there is nothing to log, and it counts as
+  // committed. An engine with a thread of its own for writing calls `make` there, right before the
+  // write, which saves a batch two changes of threads; others call it at once. It may block, and
+  // sees what was committed before this call.
+  virtual Task<AppendStatus> append_made(std::uint64_t epoch, std::function<wire::Bytes()> make);
   // True while reads of the local state machine are linearizable.
   virtual bool lease_valid() const noexcept = 0;
   // The slow path without a lease: true when a read that begins now is linearizable.

@@ -105,7 +105,7 @@ void Batch::publish(Evaluation& evaluation, std::uint64_t session) {
 wire::MutationBatch Batch::mutations() {
   transaction_.put(std::string(key::kState), encode_row(state_));
   transaction_.keep();
-  return transaction_.mutations();
+  return transaction_.take_mutations();
 }
 
 } // namespace cairn::tracker

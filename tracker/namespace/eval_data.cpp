@@ -89,6 +89,7 @@ Result<wire::NsNodeReply> Evaluation::setattr(const wire::NsSetattr& request) {
   set_times(inode, set, request.atime, request.mtime);
   touch(inode, data ? NsEventKind::data : NsEventKind::attributes);
   store(inode);
+  if (data) CAIRN_RETURN_IF_ERROR(note_fragments(inode));
   return node(inode);
 }
 
@@ -134,6 +135,7 @@ Result<wire::NsCommitReply> Evaluation::commit(const wire::NsCommit& request) {
     touch(inode, NsEventKind::data);
   }
   store(inode);
+  CAIRN_RETURN_IF_ERROR(note_fragments(inode));
   CAIRN_TRY(described, node(inode));
   reply.attributes = described.attributes;
   reply.extent_count =
@@ -169,6 +171,7 @@ Result<wire::NsNodeReply> Evaluation::fallocate(const wire::NsFallocate& request
   kill_set_id(inode);
   touch(inode, NsEventKind::data);
   store(inode);
+  CAIRN_RETURN_IF_ERROR(note_fragments(inode));
   return node(inode);
 }
 
@@ -214,6 +217,7 @@ Result<wire::NsCopyRangeReply> Evaluation::copy_range(const wire::NsCopyRange& r
     kill_set_id(inode);
     touch(inode, NsEventKind::data);
     store(inode);
+    CAIRN_RETURN_IF_ERROR(note_fragments(inode));
   }
   CAIRN_TRY(described, node(inode));
   reply.attributes = described.attributes;

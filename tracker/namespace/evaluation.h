@@ -33,10 +33,14 @@ public:
   virtual void opened(std::uint64_t session, std::uint64_t ino) = 0;
 };
 
+struct RewriteJob;
+
 // What an administrator configures.
 struct NamespacePolicy {
   std::uint64_t grace_ms = 10 * 60 * 1000; // from the last reference to the deletion of stored data
   std::uint64_t orphan_age_s = 60 * 60;    // of stored files, before they are taken for left behind
+  std::uint64_t rewrite_idle_ms = 10'000;  // without a write, before a fragmented file is rewritten
+  std::uint64_t rewrite_rate = 32 << 20;   // bytes a second; 0: nothing is rewritten
 };
 
 class Evaluation {
@@ -71,6 +75,13 @@ public:
   // Puts rows right that check_tables() has found wrong and that have not changed since; answers
   // how many.
   Result<std::uint64_t> mend(const std::vector<RowFix>& fixes);
+  // Swaps the extents of a part of a file for `now`, which hold the same bytes; times and
+  // data_version stay. Errors: EBUSY (they are not those that the job has read any more: the file
+  // was written meanwhile, or has gone), EDQUOT (filled holes count), ESTALE (the new stored file
+  // was taken for left behind).
+  Status rewrite(std::uint64_t ino, const RewriteJob& job, const std::vector<Extent>& now);
+  // The file is as good as it can be made, unless it was written after `written_ms`.
+  Status settle_fragments(std::uint64_t ino, std::uint64_t written_ms);
   // From now on no change can name these stored files, until acquit().
   void condemn(const std::vector<std::string>& refs);
   void acquit(const std::vector<std::string>& refs);
@@ -191,9 +202,13 @@ private:
   // What was between `from` and `to` becomes `now`, which lies in there.
   Status replace(Inode& inode, std::uint64_t from, std::uint64_t to, std::vector<Extent> now,
                  bool fresh);
+  static Result<std::uint64_t> left_behind(const Extent& extent, std::uint64_t from,
+                                           std::uint64_t to);
   void count_reference(const Extent& extent, int by, bool fresh);
   Status settle_references();
   Result<std::vector<Extent>> checked_extents(const std::vector<wire::NsExtent>& extents) const;
+  // After replace(): when the file has become one to be rewritten, that is noted in its row.
+  Status note_fragments(const Inode& inode);
   // Clears set-ID bits as a write by an ordinary user does.
   void kill_set_id(Inode& inode) const;
   void set_times(Inode& inode, std::uint32_t set, NsTime atime, NsTime mtime) const;
@@ -215,6 +230,7 @@ private:
   std::vector<std::uint64_t> orphans_;
   std::map<std::uint64_t, NsExport> exports_;
   std::map<std::string, Reference> references_;
+  std::uint64_t dead_ = 0; // bytes that replace() has left behind in stored files that stay
 };
 
 } // namespace cairn::tracker

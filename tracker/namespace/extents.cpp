@@ -89,6 +89,21 @@ void Evaluation::count_reference(const Extent& extent, int by, bool fresh) {
   if (!fresh) reference.existed = true;
 }
 
+// Bytes of an extent between `from` and `to` that stay in its stored file without being used: all,
+// unless the stored file goes with them. (When others of its extents go later, it was too many:
+// the plan of a rewrite looks closer.)
+Result<std::uint64_t> Evaluation::left_behind(const Extent& extent, std::uint64_t from,
+                                              std::uint64_t to) {
+  const bool everything = from == 0 && to == wire::kNsFileSizeMax;
+  if (!extent.owned || everything) return std::uint64_t{0};
+  const std::uint64_t bytes = std::min(extent.end(), to) - std::max(extent.offset, from);
+  if (bytes == extent.length && extent.source == 0) {
+    CAIRN_TRY(id, decode_ref(extent.ref));
+    if (stored_size(id) == bytes) return std::uint64_t{0};
+  }
+  return bytes;
+}
+
 Status Evaluation::replace(Inode& inode, std::uint64_t from, std::uint64_t to,
                            std::vector<Extent> now, bool fresh) {
   CAIRN_TRY(old, overlapping(inode, from, to));
@@ -96,6 +111,8 @@ Status Evaluation::replace(Inode& inode, std::uint64_t from, std::uint64_t to,
   for (const Extent& extent : old) {
     inode.bytes -= extent.length;
     count_reference(extent, -1, false);
+    CAIRN_TRY(dead, left_behind(extent, from, to));
+    dead_ += dead;
     if (extent.offset < from) {
       Extent left = extent;
       left.length = from - extent.offset;

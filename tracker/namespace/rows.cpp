@@ -200,6 +200,9 @@ std::string orphan(std::uint64_t ino) {
 std::string condemned(std::string_view ref) {
   return "H" + std::string(ref);
 }
+std::string fragmented(std::uint64_t ino) {
+  return prefix('F', ino);
+}
 std::string session(std::uint64_t session) {
   return prefix('S', session);
 }

@@ -28,6 +28,7 @@ std::string garbage(std::uint64_t due_ms, std::string_view ref);                
 std::string trash(std::uint64_t due_s, std::uint64_t ino);                        // T
 std::string orphan(std::uint64_t ino);                                            // O
 std::string condemned(std::string_view ref);                                      // H
+std::string fragmented(std::uint64_t ino);                                        // F
 std::string session(std::uint64_t session);                                       // S
 std::string answer(std::uint64_t session, std::uint64_t sequence); // N, by sequence % kNsWindow
 std::string quota(std::uint64_t root);                             // Q
@@ -162,6 +163,17 @@ struct AnswerRow {
     using M = AnswerRow;
     return std::tuple{wire::integer(&M::sequence), wire::integer(&M::position),
                       wire::blob(&M::reply)};
+  }
+};
+
+// A file that was written in pieces, and may have to be rewritten.
+struct FragmentsRow {
+  std::uint64_t written_ms = 0; // unix milliseconds of the last write that made it worse
+  std::uint64_t dead = 0;       // bytes overwritten in stored files that stay, at most
+
+  static constexpr auto fields() {
+    using M = FragmentsRow;
+    return std::tuple{wire::integer(&M::written_ms), wire::integer(&M::dead)};
   }
 };
 

@@ -20,32 +20,41 @@ void Transaction::remove(std::string key) {
 }
 
 void Transaction::keep() {
-  for (auto& [key, value] : operation_) {
-    const std::size_t size = key.size() + (value ? value->size() : 0) + 16;
-    const auto [at, made] = batch_.insert_or_assign(key, std::move(value));
-    if (made) bytes_ += size;
+  while (!operation_.empty()) {
+    auto node = operation_.extract(operation_.begin());
+    const std::size_t size = node.key().size() + (node.mapped() ? node.mapped()->size() : 0) + 16;
+    auto placed = batch_.insert(std::move(node));
+    if (placed.inserted)
+      bytes_ += size;
+    else
+      placed.position->second = std::move(placed.node.mapped());
   }
-  operation_.clear();
 }
 
-wire::MutationBatch Transaction::mutations() const {
+wire::MutationBatch Transaction::take_mutations() {
   wire::MutationBatch batch;
   batch.mutations.reserve(batch_.size());
-  for (const auto& [key, value] : batch_)
-    batch.mutations.push_back(value ? wire::Mutation::put(key, *value)
-                                    : wire::Mutation::remove(key));
+  while (!batch_.empty()) {
+    auto node = batch_.extract(batch_.begin());
+    batch.mutations.push_back(
+        node.mapped() ? wire::Mutation::put(std::move(node.key()), *std::move(node.mapped()))
+                      : wire::Mutation::remove(std::move(node.key())));
+  }
   return batch;
 }
 
 Status Transaction::scan(std::string_view prefix, std::string_view from, const OnRow& row) const {
   const std::string_view start = from < prefix ? prefix : from;
   if (operation_.empty() && batch_.empty()) return base_.scan(prefix, from, row);
-  // The two layers as one; they are small.
-  Layer over(batch_.lower_bound(start), batch_.end());
-  for (auto at = operation_.lower_bound(start); at != operation_.end(); ++at)
-    over.insert_or_assign(at->first, at->second);
+  // The two layers as one; of the prefix they hold little.
+  Layer over;
+  for (const Layer* layer : {&batch_, &operation_}) {
+    for (auto at = layer->lower_bound(start); at != layer->end() && at->first.starts_with(prefix);
+         ++at)
+      over.insert_or_assign(at->first, at->second);
+  }
   auto next = over.begin();
-  const auto in_range = [&] { return next != over.end() && next->first.starts_with(prefix); };
+  const auto in_range = [&] { return next != over.end(); };
   bool go_on = true;
   const auto base_row = [&](std::string_view key, std::string_view value) {
     for (; go_on && in_range() && next->first < key; ++next) {

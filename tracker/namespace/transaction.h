@@ -31,8 +31,8 @@ public:
   bool empty() const { return batch_.empty(); }
   // Bytes of the kept changes, about.
   std::size_t bytes() const { return bytes_; }
-  // The kept changes, one a key.
-  wire::MutationBatch mutations() const;
+  // The kept changes, one a key; none are left here.
+  wire::MutationBatch take_mutations();
 
 private:
   using Layer = std::map<std::string, std::optional<std::string>, std::less<>>;

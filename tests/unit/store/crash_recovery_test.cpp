@@ -1,10 +1,7 @@
 // After a crash files without a record are looked at: what a crash of ours has left half-written
 // goes, and what FastDFS has left in a directory that was taken over stays, whatever it is.
 #include "common/base/crc32.h"
-#include "storage/store/store.h"
-#include "tests/unit/config/temporary_directory.h"
-
-#include <gtest/gtest.h>
+#include "tests/unit/store/store_fixture.h"
 
 #include <fstream>
 
@@ -13,30 +10,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class CrashRecovery : public testing::Test {
+class CrashRecovery : public StoreTest {
 protected:
   CrashRecovery() {
-    config_.base_path = directory_.path() / "base";
-    config_.group_name = "group1";
-    config_.store_paths.push_back({directory_.path() / "p0", false});
-    config_.store_path_count = 1;
     fs::create_directories(data() / "00/00");
-    fs::create_directories(config_.base_path / "data");
     open();
   }
-
-  void open() {
-    store_.reset();
-    binlog_.reset();
-    store_ = *Store::open(config_);
-    store_->set_node_id(100);
-    BinlogOptions options;
-    options.durable = false;
-    binlog_ = *Binlog::open(config_.base_path / "data" / "binlog", std::move(options));
-    store_->attach(*binlog_);
-  }
-
-  fs::path data() const { return config_.store_paths[0].path / "data"; }
 
   // A file of `promised` size and that checksum, as its name says; answers the name in 00/00.
   std::string write(SourceRef source, const std::string& content, std::uint32_t crc,
@@ -55,10 +34,6 @@ protected:
   }
   bool is_there(const std::string& name) const { return fs::exists(data() / name); }
 
-  TemporaryDirectory directory_;
-  config::StorageConfig config_;
-  std::unique_ptr<Store> store_;
-  std::unique_ptr<Binlog> binlog_;
   std::uint64_t number_ = 0;
 };
 

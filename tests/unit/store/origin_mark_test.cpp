@@ -1,37 +1,12 @@
 // Origin marks on a real disk: they stay with their file and come with its copies.
-#include "storage/store/store.h"
-#include "tests/unit/config/temporary_directory.h"
-
-#include <gtest/gtest.h>
-
-#include <filesystem>
+#include "tests/unit/store/store_fixture.h"
 
 namespace cairn::storage {
 namespace {
 
-namespace fs = std::filesystem;
-
-class OriginMarks : public testing::Test {
+class OriginMarks : public StoreTest {
 protected:
-  OriginMarks() {
-    config_.base_path = directory_.path() / "base";
-    config_.group_name = "group1";
-    fs::create_directories(directory_.path() / "p0");
-    config_.store_paths.push_back({directory_.path() / "p0", false});
-    config_.store_path_count = 1;
-    fs::create_directories(config_.base_path / "data");
-    store_ = *Store::open(config_);
-    store_->set_node_id(100);
-    BinlogOptions options;
-    options.durable = false;
-    binlog_ = *Binlog::open(config_.base_path / "data" / "binlog", std::move(options));
-    store_->attach(*binlog_);
-  }
-
-  TemporaryDirectory directory_;
-  config::StorageConfig config_;
-  std::unique_ptr<Binlog> binlog_;
-  std::unique_ptr<Store> store_;
+  OriginMarks() { open(); }
 };
 
 TEST_F(OriginMarks, StayWithTheFile) {

@@ -1,9 +1,6 @@
 // Checksums of files on a real disk: damage is found wherever it is, changes keep the checksums
 // right and never vouch for damage, a good copy takes the place of a damaged one.
-#include "storage/store/store.h"
-#include "tests/unit/config/temporary_directory.h"
-
-#include <gtest/gtest.h>
+#include "tests/unit/store/store_fixture.h"
 
 #include <ctime>
 #include <fcntl.h>
@@ -17,27 +14,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class Verification : public testing::Test {
+class Verification : public StoreTest {
 protected:
-  Verification() {
-    config_.base_path = directory_.path() / "base";
-    config_.group_name = "group1";
-    fs::create_directories(directory_.path() / "p0");
-    config_.store_paths.push_back({directory_.path() / "p0", false});
-    config_.store_path_count = 1;
-    fs::create_directories(config_.base_path / "data");
-    open();
-  }
+  Verification() { open(); }
 
   void open() {
-    store_.reset();
-    binlog_.reset();
-    store_ = *Store::open(config_);
-    store_->set_node_id(100);
-    BinlogOptions options;
-    options.durable = false;
-    binlog_ = *Binlog::open(config_.base_path / "data" / "binlog", std::move(options));
-    store_->attach(*binlog_);
+    StoreTest::open();
     store_->on_suspect(
         [this](const RemoteName& name, const std::string&) { suspects_.insert(name.canonical()); });
   }
@@ -59,9 +41,7 @@ protected:
     return *parse_remote_name(store_->publish(file, std::move(staged))->name);
   }
 
-  fs::path path_of(const RemoteName& name) const {
-    return config_.store_paths[0].path / "data" / name.true_name();
-  }
+  fs::path path_of(const RemoteName& name) const { return data() / name.true_name(); }
 
   // As a bad disk or a careless person would.
   void flip(const RemoteName& name, std::uint64_t offset) {
@@ -87,10 +67,6 @@ protected:
     return opened && store_->verdict(*opened, 0, opened->size) == Verdict::good;
   }
 
-  TemporaryDirectory directory_;
-  config::StorageConfig config_;
-  std::unique_ptr<Store> store_;
-  std::unique_ptr<Binlog> binlog_;
   std::set<std::string> suspects_;
   std::mt19937_64 random_{20261122};
 };

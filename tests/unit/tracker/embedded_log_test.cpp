@@ -4,12 +4,17 @@
 #include "common/net/disk_pool.h"
 #include "tests/unit/tracker/fixture.h"
 #include "tracker/handlers/facts_writer.h"
+#include "tracker/handlers/meta_views.h"
+#include "tracker/handlers/namespace_writer.h"
 #include "tracker/log/meta_store.h"
 
 #include <boost/asio/io_context.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
+#include <thread>
 
 namespace cairn::tracker {
 
@@ -50,6 +55,23 @@ public:
 Task<void> append_into(EmbeddedLog& log, wire::Bytes batch, std::vector<AppendStatus>& answers) {
   const AppendStatus status = co_await log.append(1, std::move(batch));
   answers.push_back(status);
+}
+
+Task<void> append_made_into(EmbeddedLog& log, std::function<wire::Bytes()> make,
+                            std::vector<AppendStatus>& answers) {
+  const AppendStatus status = co_await log.append_made(1, std::move(make));
+  answers.push_back(status);
+}
+
+// A client that has its next change ready when it is answered.
+Task<void> begin_sessions(NamespaceWriter& writer, int count, std::vector<std::uint64_t>& made) {
+  for (int i = 0; i < count; ++i) {
+    std::function<Result<std::uint64_t>(Evaluation&)> work = [](Evaluation& evaluation) {
+      return evaluation.begin_session(SessionRow());
+    };
+    const auto session = co_await writer.internal(std::move(work));
+    if (session) made.push_back(*session);
+  }
 }
 
 Task<void> start(EmbeddedLog& log, LogApplier& applier) {
@@ -122,6 +144,72 @@ TEST(EmbeddedLog, WaitingAppendsShareASync) {
   EXPECT_EQ(log.status().applied, (LogPos{1, 100}));
   EXPECT_EQ(*(*store)->get("C99"), "99");
   EXPECT_EQ((*store)->get("C100").code(), Errc::not_found);
+}
+
+TEST(EmbeddedLog, MakesBatchesWhereItWrites) {
+  TemporaryDirectory directory;
+  Loop loop;
+  auto store = MetaStore::open(directory.path / "meta");
+  ASSERT_TRUE(store);
+  DiskPool disk("test", 1);
+  EmbeddedLog log(disk);
+  std::vector<AppendStatus> answers;
+  const auto executor = loop.context.get_executor();
+  spawn(executor, start(log, **store), "start");
+  const auto caller = std::this_thread::get_id();
+  spawn(executor, append_into(log, batch_of("Ca", "1"), answers), "before");
+  spawn(executor,
+        append_made_into(
+            log, [] { return wire::Bytes(); }, answers),
+        "nothing");
+  spawn(executor,
+        append_made_into(
+            log, [] { return wire::Bytes(EmbeddedLog::kBatchBytesMax + 1); }, answers),
+        "long");
+  spawn(executor,
+        append_made_into(
+            log,
+            [caller] {
+              return batch_of("Cb", caller == std::this_thread::get_id() ? "here" : "there");
+            },
+            answers),
+        "made");
+  loop.run();
+  std::ranges::sort(answers);
+  EXPECT_EQ(answers, (std::vector<AppendStatus>{AppendStatus::committed, AppendStatus::committed,
+                                                AppendStatus::committed, AppendStatus::too_large}));
+  EXPECT_EQ(*(*store)->get("Cb"), "there");
+  // What was not written has no number in the log.
+  EXPECT_EQ(log.status().applied, (LogPos{1, 2}));
+  EXPECT_EQ((*store)->applied(), (LogPos{1, 2}));
+}
+
+TEST(EmbeddedLog, ClientsThatAreAnsweredTogetherGoOnTogether) {
+  TemporaryDirectory directory;
+  Loop loop;
+  auto store = MetaStore::open(directory.path / "meta");
+  ASSERT_TRUE(store);
+  DiskPool disk("test", 1);
+  EmbeddedLog log(disk);
+  MetaViews views(**store);
+  OpenTable opens;
+  NamespaceWriter writer(
+      log, views, &disk, opens, NamespacePolicy(),
+      [] {
+        return wire::NsTime{1000, 0};
+      },
+      [](const std::vector<Published>&, const std::vector<std::uint64_t>&) {});
+  const auto executor = loop.context.get_executor();
+  spawn(executor, start(log, **store), "start");
+  std::vector<std::uint64_t> made;
+  constexpr int kClients = 16;
+  constexpr int kEach = 20;
+  for (int i = 0; i < kClients; ++i) spawn(executor, begin_sessions(writer, kEach, made), "client");
+  loop.run();
+  EXPECT_EQ(made.size(), static_cast<std::size_t>(kClients * kEach));
+  // A sync for each round, and not one more for whoever of it came first.
+  EXPECT_EQ(writer.counters().batches, static_cast<std::uint64_t>(kEach));
+  EXPECT_EQ(log.syncs(), static_cast<std::uint64_t>(kEach));
 }
 
 TEST(EmbeddedLog, WhatItRefuses) {
