@@ -133,6 +133,8 @@ Task<void> Adopters::send(Wishes wishes) {
     adopted.how = one.how;
     adopted.have = reply->have;
     adopted.wanted = reply->wanted;
+    adopted.ctime_s = one.ctime_s;
+    adopted.ctime_ns = one.ctime_ns;
     wishes[i]->answer = std::move(adopted);
   }
 }

@@ -30,6 +30,8 @@ public:
     wire::AdoptHow how = wire::AdoptHow::copy;
     unsigned have = 1;
     unsigned wanted = 1;
+    std::int64_t ctime_s = 0; // of the old file afterwards
+    std::uint32_t ctime_ns = 0;
 
     Adopted() {}
   };

@@ -113,6 +113,8 @@ private:
     std::string path;
     WorkRow work;
     bool check = false; // the destination may have it already
+    int unread = 0;     // how often a server did not give it, although others got theirs
+    const std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
     Ledger::Batch batch;
 
     Attempt(std::string p, WorkRow w) : path(std::move(p)), work(std::move(w)) {}

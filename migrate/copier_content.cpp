@@ -19,6 +19,7 @@ constexpr std::size_t kReadPiece = 256 * 1024;
 // Stored files of one file; a longer file has longer ones.
 constexpr std::uint64_t kPiecesMax = 2048;
 constexpr std::chrono::milliseconds kSleepMost{500};
+constexpr int kServerTries = 5;
 
 // Reads bytes of the source wherever they are.
 Status read_bytes(const std::vector<std::byte>& bytes, const SourceFile* file, std::uint64_t offset,
@@ -207,9 +208,11 @@ Task<Result<std::optional<wire::NsExtent>>> Copier::adopt(Attempt& at, Read& rea
   auto adopted = co_await destination_.adopt(
       full(at.path), read.entry, stored_extension(std::string(name_of(at.path))),
       wire::encode_origin(mark), options_.copy->source_frozen);
-  // Changed while it was read, or the node has gone: the file is looked at again.
-  if (adopted.code() == Errc::busy || (!adopted && is_transient(adopted.error())))
+  // The node has gone: another one is looked for.
+  if (!adopted && is_transient(adopted.error()))
     co_return Error{Errc::unavailable, adopted.error().detail};
+  // Changed while it was read: it is sent, if it holds still for that.
+  if (adopted.code() == Errc::busy) co_return std::optional<wire::NsExtent>();
   if (!adopted) {
     if (!std::exchange(told_not_adopted_, true) && options_.problem)
       options_.problem(at.path, Error{adopted.error().code,
@@ -219,6 +222,9 @@ Task<Result<std::optional<wire::NsExtent>>> Copier::adopt(Attempt& at, Read& rea
   extent.id = std::move(adopted->id);
   read.sha256 = std::move(adopted->sha256);
   read.copies = CopyCount(adopted->have, adopted->wanted);
+  // So that the next pass finds it unchanged.
+  read.entry.ctime_s = adopted->ctime_s;
+  read.entry.ctime_ns = adopted->ctime_ns;
   if (adopted->how == wire::AdoptHow::clone) ++tally_.cloned;
   if (adopted->how == wire::AdoptHow::link) ++tally_.linked;
   co_return std::optional<wire::NsExtent>(std::move(extent));
@@ -431,7 +437,10 @@ Task<Status> Copier::copy_regular(Attempt& at) {
       at.batch.finish_work(at.path, at.work.serial);
       co_return Status();
     }
-    if (!read && options_.server && is_transient(read.error())) co_return std::move(read).error();
+    // While nobody gets anything the server is away; else it is this file that has to fail.
+    if (!read && options_.server && is_transient(read.error()) &&
+        (at.begun > last_success_ || ++at.unread < kServerTries))
+      co_return std::move(read).error();
     if (!read) co_return Error{Errc::io_error, read.error().text()};
   } else if (!co_await is_at_source(at.path)) {
     co_return co_await vanish(at);

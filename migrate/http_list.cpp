@@ -14,6 +14,9 @@ namespace {
 
 using Offer = Scanner::Options::Offer;
 
+// Longer paths come from pages that link to themselves.
+constexpr std::size_t kPathMax = 4096;
+
 // What stands in the list, sorted and each once, however long it is.
 Status feed_list(const HttpServer& server, const CopyOptions& options,
                  const std::filesystem::path& spill, const Offer& offer) {
@@ -49,6 +52,9 @@ Status feed_index(const HttpServer& server, Session& session, const Offer& offer
       return Error{is_transient(page.error()) ? Errc::unavailable : Errc::io_error,
                    "the index page of /" + directory + ": " + page.error().text()};
     for (const std::string& name : index_names(*page)) {
+      if (directory.size() + name.size() > kPathMax)
+        return Error{Errc::io_error, "the index pages below /" + directory.substr(0, 80) +
+                                         "… lead into themselves"};
       if (name.ends_with('/'))
         waiting.push_back(directory + name);
       else

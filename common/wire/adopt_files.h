@@ -57,11 +57,14 @@ struct AdoptedFile {
   std::string id;       // "group1/M00/…"
   AdoptHow how = AdoptHow::copy;
   Bytes sha256; // of the content, 32 bytes
+  // Of the old file afterwards: a second name is a change of its inode.
+  std::int64_t ctime_s = 0;
+  std::uint32_t ctime_ns = 0;
 
   static constexpr auto fields() {
     using M = AdoptedFile;
-    return std::tuple{integer(&M::code), string(&M::error), string(&M::id), integer(&M::how),
-                      blob(&M::sha256)};
+    return std::tuple{integer(&M::code), string(&M::error),    string(&M::id),       integer(&M::how),
+                      blob(&M::sha256),  integer(&M::ctime_s), integer(&M::ctime_ns)};
   }
 };
 

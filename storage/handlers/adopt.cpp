@@ -66,6 +66,8 @@ std::uint64_t adopt_one(Context& context, const wire::AdoptFiles& request,
   reply.id = context.config.group_name + "/" + adopted->change.name;
   reply.how = adopted->how;
   reply.sha256 = std::move(adopted->sha256);
+  reply.ctime_s = adopted->ctime.tv_sec;
+  reply.ctime_ns = static_cast<std::uint32_t>(adopted->ctime.tv_nsec);
   return adopted->change.seq;
 }
 
@@ -119,8 +121,8 @@ Task<Result<Reply>> adopt_files(Context& context, Session&, Body& body) {
     CAIRN_CO_TRY(done, co_await committed(context, std::move(change), copies));
     static_cast<void>(done);
   }
-  for (std::size_t i = 0; i < reply.files.size(); ++i) {
-    Counted counted(context.counters.upload, request.probe ? 0 : request.files[i].size);
+  for (std::size_t i = 0; i < reply.files.size() && !request.probe; ++i) {
+    Counted counted(context.counters.upload, request.files[i].size);
     if (reply.files[i].code == Errc::ok) counted.succeed();
   }
   reply.have = static_cast<std::uint8_t>(std::min(copies.have, 255U));

@@ -173,6 +173,8 @@ Result<Adopted> Store::adopt(const NewFile& file, std::uint8_t store_path, const
     CAIRN_TRY(change,
               log_new(path, std::move(name), sums.size(), sums.crc32(), time, file.mark, {}));
     out.change = std::move(change);
+    if (::fstat(source.get(), &after) != 0) return errno_error("stat of a file to adopt", errno);
+    out.ctime = after.st_ctim;
     return out;
   }
   return Error{Errc::busy, "no free name in " + path.root.string()};

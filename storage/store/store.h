@@ -20,6 +20,7 @@
 
 #include <array>
 #include <atomic>
+#include <ctime>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -126,6 +127,7 @@ struct Adopted {
   Change change;
   wire::AdoptHow how = wire::AdoptHow::copy;
   wire::Bytes sha256; // of its content, 32 bytes
+  timespec ctime{};   // of the old file afterwards
 };
 
 // Where a new file goes, with room held for it until this is destroyed.
