@@ -1,6 +1,7 @@
 // What several command families share.
 #include "common/wire/copies.h"
 #include "common/wire/fastdfs.h"
+#include "storage/handlers/adopt.h"
 #include "storage/handlers/context.h"
 #include "storage/sync/sync_service.h"
 
@@ -30,6 +31,7 @@ const HandlerTable<Context>& handler_table() {
     add_metadata_handlers(made);
     add_delete_handlers(made);
     add_native_handlers(made);
+    add_adopt_handlers(made);
     return made;
   }();
   return table;
