@@ -213,8 +213,7 @@ std::vector<std::string> index_names(std::string_view page) {
     if (!clean.empty()) out.push_back(clean + (is_directory ? "/" : ""));
   }
   std::ranges::sort(out);
-  const auto twice = std::ranges::unique(out);
-  out.erase(twice.begin(), twice.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 
