@@ -36,6 +36,9 @@ Integrity::Integrity(const config::StorageConfig& config, wire::Hello hello,
 
 Integrity::~Integrity() {
   stop();
+  // The context goes before them, with its timers.
+  comparer_->drop_timer();
+  repairer_->drop_timers();
 }
 
 void Integrity::start() {
