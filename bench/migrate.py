@@ -3,9 +3,9 @@
 two copies, a second pass with nothing changed, and the same by rsync onto local disk and onto the
 mount. Prints the ratios.
 
-  bench/migrate.py [--files N] [--size BYTES] [--directories N] [--bin DIR] [--mount]
+  bench/migrate.py [--files N] [--size BYTES] [--directories N] [--bin DIR] [--adopt] [--mount]
 
---mount includes rsync onto the mount, which takes long."""
+--adopt includes taking the tree over where it lies, by hard links. --mount includes rsync onto the mount, which takes long."""
 
 import argparse
 import json
@@ -39,12 +39,51 @@ def timed(*command, **options):
     return time.monotonic() - begin, done.stdout
 
 
+def own_bytes(root):
+    """Bytes on the disk of what is below `root`, without what is linked from elsewhere."""
+    total = 0
+    for at, folders, files in os.walk(root):
+        for name in folders + files:
+            info = os.lstat(os.path.join(at, name))
+            if os.path.isdir(os.path.join(at, name)) or info.st_nlink == 1:
+                total += info.st_blocks * 512
+    return total
+
+
+def adopt(programs, folder, source, args):
+    """The tree taken over by a node on this machine, alone in its group: no second copy is made."""
+    root = folder / "single"
+    up = timed(programs / "cairn", "local", "up", "--root", root, "--net", "auto", "--json")[1]
+    try:
+        conf = ["--conf", json.loads(up)["client_conf"]]
+        with open(root / "conf/group1-storage1.conf", "a") as storage_conf:
+            storage_conf.write(f"adopt_from = {source}\n")
+        timed(programs / "cairn", "local", "kill", "group1-storage1", "--root", root)
+        timed(programs / "cairn", "local", "start", "group1-storage1", "--root", root)
+        timed(programs / "cairn", *conf, "export", "add", "adopted", "--copies", "1")
+        os.sync()
+        before = own_bytes(root)
+        took, out = timed(programs / "cairn-migrate", *conf, "--json", "run", "--job", "a", "--mode",
+                          "adopt", "--source-frozen", f"{source}/", "adopted")
+        os.sync()
+        grown = own_bytes(root) + own_bytes(pathlib.Path(os.environ["CAIRN_STATE"], "a")) - before
+        linked = json.loads(out.splitlines()[-1])["linked"]
+        print(f"adopt             {took:8.2f} s  {args.files / took:8.0f} files/s, "
+              f"{took * 100_000 / args.files:.1f} s for 100,000; {linked} linked")
+        print(f"adopt, space      {100 * grown / (args.files * args.size):8.2f} % of the tree, "
+              "ledger and databases included")
+    finally:
+        subprocess.run([programs / "cairn", "local", "down", "--root", root], capture_output=True,
+                       check=False)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--size", type=int, default=10 * 1024)
     parser.add_argument("--directories", type=int, default=2_000)
     parser.add_argument("--bin", default=str(pathlib.Path(__file__).parents[1] / "build/bin"))
+    parser.add_argument("--adopt", action="store_true")
     parser.add_argument("--mount", action="store_true")
     parser.add_argument("--mount-files", type=int, default=5_000,
                         help="of them by rsync onto the mount; its time is scaled up")
@@ -78,6 +117,8 @@ def main():
         print(f"second pass       {second:8.2f} s")
         print(f"rsync second      {local_again:8.2f} s  ours takes {second / local_again:.2f}x the time")
         print(f"largest process   {peak} MiB")
+        if args.adopt:
+            adopt(programs, folder, source, args)
         if args.mount:
             mount = folder / "mount"
             mount.mkdir()

@@ -4,6 +4,7 @@
 #include "common/base/text.h"
 #include "migrate/adopt.h"
 #include "migrate/exit_codes.h"
+#include "migrate/http_source.h"
 
 #include <CLI/CLI.hpp>
 
@@ -12,11 +13,14 @@
 #include <functional>
 #include <iostream>
 #include <iterator>
+#include <map>
 #include <memory>
 
 namespace cairn::migrate {
 
 namespace {
+
+constexpr unsigned kAdoptJobs = 256;
 
 // An option whose text is parsed by one of ours.
 template <class T, class Parse>
@@ -50,12 +54,22 @@ std::vector<std::string> read_list(const std::string& file, bool nul) {
 
 struct CopyFlags {
   std::string files_from;
+  std::string access_log;
   bool from0 = false;
   std::string info; // for rsync's sake
+  bool jobs_given = false;
 };
 
 void add_copy_options(CLI::App* sub, RunArgs& args, CopyFlags& flags, OutputOptions& output) {
   CopyOptions& copy = args.copy;
+  sub->add_option("--mode", copy.mode,
+                  "copy: content is sent; adopt: a storage node on this machine takes the files "
+                  "over where they lie (adopt_from in its storage.conf)")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, CopyMode>{{"copy", CopyMode::copy}, {"adopt", CopyMode::adopt}}));
+  sub->add_flag("--source-frozen", copy.source_frozen,
+                "with --mode adopt: nobody writes into the files any more, so that they may become "
+                "the stored ones");
   const auto rule = [&copy](const std::string& prefix) {
     return [&copy, prefix](const std::vector<std::string>& texts) {
       for (const std::string& text : texts) copy.rules.push_back(prefix + text);
@@ -103,6 +117,8 @@ void add_copy_options(CLI::App* sub, RunArgs& args, CopyFlags& flags, OutputOpti
       ->allow_extra_args(false)
       ->trigger_on_parse();
   sub->add_option("--files-from", flags.files_from, "only the paths in this file, a line each");
+  sub->add_option("--access-log", flags.access_log,
+                  "from http://HOST/PREFIX/: only what this log says was fetched");
   sub->add_flag("-0,--from0", flags.from0, "they end in NUL");
   add_parsed(sub, "--min-size", copy.size_min, &parse_size, "SIZE", "no smaller files");
   add_parsed(sub, "--max-size", copy.size_max, &parse_size, "SIZE", "no larger files");
@@ -118,7 +134,13 @@ void add_copy_options(CLI::App* sub, RunArgs& args, CopyFlags& flags, OutputOpti
   add_parsed(sub, "--max-delete", copy.removals_max, &parse_u64, "N", "remove at most so many");
   sub->add_option("--bwlimit", copy.bwlimit,
                   "bytes a second (20M), or a timetable: \"08:00,20M 23:00,off\"");
-  sub->add_option("-j,--jobs", copy.jobs, "files on their way at a time")
+  sub->add_option_function<unsigned>(
+         "-j,--jobs",
+         [&copy, &flags](unsigned jobs) {
+           copy.jobs = jobs;
+           flags.jobs_given = true;
+         },
+         "files on their way at a time")
       ->check(CLI::Range(1, 1024));
   sub->add_option("--scan-jobs", copy.scan_jobs, "directories listed at a time")
       ->check(CLI::Range(1, 256));
@@ -140,6 +162,16 @@ void settle(RunArgs& args, const CopyFlags& flags, const std::string& watch) {
     if (!parsed) throw CLI::ValidationError(parsed.error().detail);
     args.watch = *parsed;
   }
+  // Files on their way hold no memory when nothing is sent, and many fit into one request.
+  if (args.copy.mode == CopyMode::adopt && !flags.jobs_given) args.copy.jobs = kAdoptJobs;
+  if (is_http_url(args.source)) {
+    // Read by each pass, and never as a whole.
+    args.copy.url_list_is_log = !flags.access_log.empty();
+    const std::string& list = args.copy.url_list_is_log ? flags.access_log : flags.files_from;
+    if (!list.empty()) args.copy.url_list = std::filesystem::absolute(list).string();
+    return;
+  }
+  if (!flags.access_log.empty()) throw CLI::ValidationError("--access-log goes with http:// only");
   if (!flags.files_from.empty()) args.copy.files_from = read_list(flags.files_from, flags.from0);
 }
 
@@ -171,7 +203,9 @@ int run_command_line(int argc, char** argv) {
                            int (*function)(const Globals&, const RunArgs&)) {
     CLI::App* sub = verb(name, help);
     add_copy_options(sub, copy_args, flags, globals.output);
-    sub->add_option("SRC", copy_args.source, "a local tree; with '/' at its end: what is in it")
+    sub->add_option(
+           "SRC", copy_args.source,
+           "a local tree, with '/' at its end what is in it; or http://HOST[:PORT][/PREFIX]")
         ->required();
     sub->add_option("DEST", copy_args.destination, "EXPORT[/PATH]")->required();
     sub->callback([&, function] {

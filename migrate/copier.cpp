@@ -242,9 +242,17 @@ Task<Status> Copier::vanish(Attempt& at) {
   at.batch.finish_work(at.path, at.work.serial);
   // The next pass lists its directory again, whatever that one's times say.
   at.batch.erase(Table::listed, std::string(parent_of(at.path)));
-  if (!at.check) co_return Status();
+  if (!at.check && !options_.server) co_return Status();
   CAIRN_CO_TRY(row, ledger_.file(at.path));
-  if (row) co_return Status(); // the scanner tells
+  if (row && (!options_.server || row->has(kRowGone))) co_return Status(); // the scanner tells
+  if (row) {
+    // Only its answer says that a server has it no more.
+    FileRow gone = *std::move(row);
+    gone.flags |= kRowGone;
+    at.batch.put_file(at.path, gone);
+    if (options_.copy->remove) at.batch.mark(Table::removals, at.path);
+    co_return Status();
+  }
   const Node there = co_await find(at.path);
   if (!there)
     co_return is_gone(there.error()) || there.code() == kNotDirectory ? Status()
@@ -345,6 +353,7 @@ Task<Result<Copier::Directory>> Copier::make_directory(std::string path, const E
 }
 
 Task<Status> Copier::copy_directory(Attempt& at) {
+  if (options_.server) co_return co_await made_directory(at, at.work.seen);
   // Its attributes may have changed since it was seen, and it may be gone.
   const bool follow = at.path.empty() || options_.copy->copy_links;
   auto look = [path = full(at.path), follow]() -> Result<Entry> {
@@ -357,7 +366,10 @@ Task<Status> Copier::copy_directory(Attempt& at) {
   if ((looked.code() == Errc::not_found || (looked && !looked->is_directory())) && !at.path.empty())
     co_return co_await vanish(at);
   if (!looked) co_return looked.error();
-  const Entry seen = *looked;
+  co_return co_await made_directory(at, *looked);
+}
+
+Task<Status> Copier::made_directory(Attempt& at, Entry seen) {
   CAIRN_CO_TRY(before, ledger_.file(at.path));
   CAIRN_CO_TRY(made, co_await directory(at.path, &seen));
   const bool known = before && !before->has(kRowGone) && before->seen.is_directory();

@@ -4,6 +4,7 @@
 
 #include "common/net/disk_pool.h"
 #include "migrate/destination.h"
+#include "migrate/http_source.h"
 #include "migrate/itemize.h"
 #include "migrate/ledger.h"
 #include "migrate/limiter.h"
@@ -54,6 +55,8 @@ public:
     // compared.
     bool quick_check = false;
     bool dry_run = false;
+    std::optional<HttpServer> server; // the source, when it is no local tree
+    std::filesystem::path spill;      // for long files on their way from it
     std::function<void(const std::string& letters, const std::string& path,
                        const std::string& more)>
         item; // a change, for the list
@@ -101,7 +104,8 @@ private:
     std::uint32_t crc32 = 0;
     bool racy = false;
     std::shared_ptr<SourceFile> file;
-    CopyCount copies; // once it is stored
+    bool unread = false; // only looked at: `bytes` and `file` are empty
+    CopyCount copies;    // once it is stored
 
     Read() {}
   };
@@ -109,6 +113,8 @@ private:
     std::string path;
     WorkRow work;
     bool check = false; // the destination may have it already
+    int unread = 0;     // how often a server did not give it, although others got theirs
+    const std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
     Ledger::Batch batch;
 
     Attempt(std::string p, WorkRow w) : path(std::move(p)), work(std::move(w)) {}
@@ -121,12 +127,19 @@ private:
   Task<Status> attempt(Attempt& at);
   Task<Status> copy_regular(Attempt& at);
   Task<Status> copy_directory(Attempt& at);
+  Task<Status> made_directory(Attempt& at, Entry seen);
   Task<Status> copy_other(Attempt& at);
   Task<Status> make_link(Attempt& at);
   Task<Status> try_dry(Attempt& at);
   // Takes away a directory of ours that is something else now.
   Task<Status> clear_directory(const Attempt& at);
   Task<Result<Read>> read_source(std::string path);
+  // From the web server. Errors: also already (not changed since `at` was read before).
+  Task<Result<Read>> read_server(Attempt& at, const std::optional<FileRow>& before);
+  // Without its content.
+  Task<Result<Read>> look_at_source(std::string path);
+  // Has a storage node take it over. Nothing: none can, it has to be sent.
+  Task<Result<std::optional<wire::NsExtent>>> adopt(Attempt& at, Read& read);
   // Hashes a long file without sending it.
   Task<Status> hash(Read& read);
   // True: there is nothing more to do about this file.
@@ -166,6 +179,7 @@ private:
   bool stopping_ = false;
   std::optional<Error> fatal_;
   std::chrono::steady_clock::time_point last_success_;
+  bool told_not_adopted_ = false;
   std::uint64_t removals_ = 0;
   bool removals_over_ = false;
   std::unordered_set<std::string> postponed_;

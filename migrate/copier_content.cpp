@@ -19,6 +19,7 @@ constexpr std::size_t kReadPiece = 256 * 1024;
 // Stored files of one file; a longer file has longer ones.
 constexpr std::uint64_t kPiecesMax = 2048;
 constexpr std::chrono::milliseconds kSleepMost{500};
+constexpr int kServerTries = 5;
 
 // Reads bytes of the source wherever they are.
 Status read_bytes(const std::vector<std::byte>& bytes, const SourceFile* file, std::uint64_t offset,
@@ -124,6 +125,53 @@ Task<Result<Copier::Read>> Copier::read_source(std::string path) {
   co_return read;
 }
 
+Task<Result<Copier::Read>> Copier::read_server(Attempt& at, const std::optional<FileRow>& before) {
+  co_await reading_.acquire();
+  const auto begin = Clock::now();
+  std::optional<FileTime> since;
+  if (before && before->seen.mtime_s != 0 && !options_.copy->ignore_times && !at.check)
+    since = before->seen.mtime();
+  auto got = co_await http_fetch(*options_.server, at.path, since, kWholeMax, options_.spill);
+  reading_.release();
+  const double ms = std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+  latency_ms_ = latency_ms_ * 0.9 + ms * 0.1;
+  if (!got) co_return std::move(got).error();
+  Read read;
+  read.entry = got->entry;
+  // Who tells no time gets that of the first look.
+  if (read.entry.mtime_s == 0)
+    read.entry.mtime_s = before ? before->seen.mtime_s
+                                : std::chrono::duration_cast<std::chrono::seconds>(
+                                      std::chrono::system_clock::now().time_since_epoch())
+                                      .count();
+  read.bytes = std::move(got->bytes);
+  read.file = std::move(got->file);
+  if (!read.file) {
+    read.crc32 = crc32(0, read.bytes);
+    Sha256 hash;
+    hash.update(read.bytes);
+    read.sha256 = hash.finish();
+  }
+  co_await pause(limiter_.take(read.entry.size));
+  co_return read;
+}
+
+Task<Result<Copier::Read>> Copier::look_at_source(std::string path) {
+  auto work = [path = full(path), follow = options_.copy->copy_links]() -> Result<Read> {
+    const auto now = std::chrono::system_clock::now();
+    struct stat status {};
+    if ((follow ? ::stat(path.c_str(), &status) : ::lstat(path.c_str(), &status)) != 0)
+      return errno_error("cannot stat it", errno);
+    if (!S_ISREG(status.st_mode)) return Error{Errc::is_directory, "no regular file any more"};
+    Read out;
+    out.entry = entry_of(status);
+    out.racy = is_racy(out.entry, now);
+    out.unread = true;
+    return out;
+  };
+  co_return co_await readers_.run(std::move(work));
+}
+
 Task<Status> Copier::hash(Read& read) {
   auto work = [&read]() -> Status {
     Sha256 hash;
@@ -152,8 +200,46 @@ Task<Result<bool>> Copier::same_content(wire::NsNodeReply node, Read& read) {
 
 // --- storing -------------------------------------------------------------------------------------
 
+Task<Result<std::optional<wire::NsExtent>>> Copier::adopt(Attempt& at, Read& read) {
+  wire::NsExtent extent;
+  extent.length = read.entry.size;
+  wire::OriginMark mark = destination_.origin(at.path, read.entry);
+  mark.ranges.push_back({0, extent.length});
+  auto adopted = co_await destination_.adopt(
+      full(at.path), read.entry, stored_extension(std::string(name_of(at.path))),
+      wire::encode_origin(mark), options_.copy->source_frozen);
+  // The node has gone: another one is looked for.
+  if (!adopted && is_transient(adopted.error()))
+    co_return Error{Errc::unavailable, adopted.error().detail};
+  // Changed while it was read: it is sent, if it holds still for that.
+  if (adopted.code() == Errc::busy) co_return std::optional<wire::NsExtent>();
+  if (!adopted) {
+    if (!std::exchange(told_not_adopted_, true) && options_.problem)
+      options_.problem(at.path, Error{adopted.error().code,
+                                      "it is sent, as others may be: " + adopted.error().detail});
+    co_return std::optional<wire::NsExtent>();
+  }
+  extent.id = std::move(adopted->id);
+  read.sha256 = std::move(adopted->sha256);
+  read.copies = CopyCount(adopted->have, adopted->wanted);
+  // So that the next pass finds it unchanged.
+  read.entry.ctime_s = adopted->ctime_s;
+  read.entry.ctime_ns = adopted->ctime_ns;
+  if (adopted->how == wire::AdoptHow::clone) ++tally_.cloned;
+  if (adopted->how == wire::AdoptHow::link) ++tally_.linked;
+  co_return std::optional<wire::NsExtent>(std::move(extent));
+}
+
 Task<Result<std::vector<wire::NsExtent>>> Copier::store(Attempt& at, Read& read) {
   std::string extension = stored_extension(std::string(name_of(at.path)));
+  if (options_.copy->mode == CopyMode::adopt && !options_.server && read.entry.size > 0) {
+    CAIRN_CO_TRY(adopted, co_await adopt(at, read));
+    if (adopted) co_return std::vector<wire::NsExtent>(1, *std::move(adopted));
+    if (read.unread) {
+      CAIRN_CO_TRY(content, co_await read_source(at.path));
+      read = std::move(content);
+    }
+  }
   if (read.file) co_return co_await store_long(at, read, std::move(extension));
   std::vector<wire::NsExtent> out;
   if (read.bytes.empty()) co_return out;
@@ -329,13 +415,32 @@ Task<Status> Copier::copy_regular(Attempt& at) {
   if (row && !row->has(kRowGone) && row->seen.is_regular()) before = std::move(row);
 
   const CopyOptions& copy = *options_.copy;
-  const bool policy = copy.existing || copy.ignore_existing || copy.update || options_.quick_check;
+  const bool policy = !options_.server && (copy.existing || copy.ignore_existing || copy.update ||
+                                           options_.quick_check);
+  // What is taken over where it lies is read by a storage node, unless there is something to
+  // compare it with.
+  const bool unread =
+      copy.mode == CopyMode::adopt && !options_.server && !policy && !at.check && !before;
   // Before its directory is made: that may be gone as well.
   Result<Read> read = Errc::not_found;
   if (!policy) {
-    read = co_await read_source(at.path);
+    if (options_.server)
+      read = co_await read_server(at, before);
+    else if (unread)
+      read = co_await look_at_source(at.path);
+    else
+      read = co_await read_source(at.path);
     if (read.code() == Errc::not_found || read.code() == Errc::is_directory)
       co_return co_await vanish(at);
+    if (read.code() == Errc::already) {
+      ++tally_.unchanged;
+      at.batch.finish_work(at.path, at.work.serial);
+      co_return Status();
+    }
+    // While nobody gets anything the server is away; else it is this file that has to fail.
+    if (!read && options_.server && is_transient(read.error()) &&
+        (at.begun > last_success_ || ++at.unread < kServerTries))
+      co_return std::move(read).error();
     if (!read) co_return Error{Errc::io_error, read.error().text()};
   } else if (!co_await is_at_source(at.path)) {
     co_return co_await vanish(at);
@@ -354,8 +459,14 @@ Task<Status> Copier::copy_regular(Attempt& at) {
       co_return co_await vanish(at);
     if (!read) co_return Error{Errc::io_error, read.error().text()};
   }
-  CAIRN_CO_TRY(settled, co_await settle_without_sending(at, *read, before, there));
-  if (settled) co_return Status();
+  if (read->unread && (there || read->entry.size == 0)) {
+    read = co_await read_source(at.path);
+    if (!read) co_return Error{Errc::io_error, read.error().text()};
+  }
+  if (!read->unread) {
+    CAIRN_CO_TRY(settled, co_await settle_without_sending(at, *read, before, there));
+    if (settled) co_return Status();
+  }
 
   auto stored = co_await store(at, *read);
   if (stored.code() == Errc::busy || stored.code() == Errc::denied)

@@ -81,6 +81,7 @@ Destination::Destination(asio::io_context& io, ClientOptions client, Destination
     : where_(std::move(where)),
       timeout_(timeout),
       core_(std::make_shared<ClientCore>(io, client)),
+      executor_(io.get_executor()),
       copies_(std::make_shared<Copies>(io.get_executor(), core_)),
       tree_(io, client, namespace_options(where_, timeout)),
       identity_(tree_.identity()) {}
@@ -305,6 +306,21 @@ Task<Result<Destination::Stored>> Destination::upload(Source source, std::string
   out.id = std::move(id);
   out.copies = *count;
   co_return out;
+}
+
+Task<Result<Adopters::Adopted>> Destination::adopt(std::string path, Entry seen,
+                                                   std::string extension, std::string mark,
+                                                   bool may_link) {
+  if (!adopters_) adopters_ = std::make_shared<Adopters>(executor_, core_, copies(), may_link);
+  wire::AdoptFile file;
+  file.path = std::move(path);
+  file.inode = seen.inode;
+  file.size = seen.size;
+  file.mtime_s = seen.mtime_s;
+  file.mtime_ns = seen.mtime_ns;
+  file.extension = std::move(extension);
+  file.mark = std::move(mark);
+  co_return co_await adopters_->adopt(std::move(file));
 }
 
 Task<CopyCount> Destination::wait_for_copies(std::vector<std::string> ids) {

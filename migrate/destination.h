@@ -4,6 +4,7 @@
 
 #include "client/namespace_tree.h"
 #include "common/wire/origin_mark.h"
+#include "migrate/adopters.h"
 #include "migrate/copies.h"
 #include "migrate/entry.h"
 
@@ -79,6 +80,10 @@ public:
                               std::string mark);
   // Stores `source`, however long. `mark` is encoded here and above.
   Task<Result<Stored>> upload(Source source, std::string extension, std::string mark);
+  // Has a node on this machine take over the file at `path` (absolute); it must be as `seen`.
+  // Errors: denied (no node here may), busy (it was changed), those of the node.
+  Task<Result<Adopters::Adopted>> adopt(std::string path, Entry seen, std::string extension,
+                                        std::string mark, bool may_link);
   // Asks all nodes for files that may have been stored long ago.
   Task<CopyCount> wait_for_copies(std::vector<std::string> ids);
   Task<void> discard(std::vector<wire::NsExtent> extents);
@@ -95,7 +100,9 @@ private:
   DestinationPath where_;
   Timeout timeout_;
   std::shared_ptr<ClientCore> core_;
+  asio::any_io_executor executor_;
   std::shared_ptr<Copies> copies_;
+  std::shared_ptr<Adopters> adopters_; // made by the first adopt()
   NsTree tree_;
   NsIdentity identity_;
   std::uint64_t root_ = 0;

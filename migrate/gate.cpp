@@ -2,6 +2,7 @@
 #include "common/base/text.h"
 #include "common/net/http_client.h"
 #include "migrate/exit_codes.h"
+#include "migrate/http_source.h"
 #include "migrate/session.h"
 #include "migrate/source_file.h"
 #include "migrate/verbs.h"
@@ -26,31 +27,6 @@ struct Check {
   std::string detail;
 };
 
-struct Server {
-  Endpoint at;
-  std::string host;
-  std::string prefix; // of every path
-};
-
-// "http://HOST[:PORT][/PREFIX]". Errors: invalid_argument.
-Result<Server> parse_server(std::string_view url) {
-  const Error bad(Errc::invalid_argument,
-                  "'" + std::string(url) + "' is no server; it is http://HOST[:PORT][/PREFIX]");
-  if (!url.starts_with("http://")) return bad;
-  url.remove_prefix(7);
-  const std::size_t slash = url.find('/');
-  const std::string_view authority = url.substr(0, slash);
-  const auto parsed = parse_host_port(authority, 80);
-  if (!parsed) return bad;
-  Server out;
-  out.at.host = parsed->host;
-  out.at.port = parsed->port;
-  out.host = authority;
-  if (slash != std::string_view::npos) out.prefix = url.substr(slash);
-  while (out.prefix.ends_with('/')) out.prefix.pop_back();
-  return out;
-}
-
 // What a server answers, as far as users notice.
 struct Answer {
   int status = 0;
@@ -62,7 +38,7 @@ struct Answer {
   friend bool operator==(const Answer&, const Answer&) = default;
 };
 
-Task<Result<Answer>> ask(Server server, std::string path) {
+Task<Result<Answer>> ask(HttpServer server, std::string path) {
   HttpAsk request;
   request.target = server.prefix + path;
   request.host = server.host;
@@ -93,10 +69,10 @@ std::string difference(const Answer& now, const Answer& before) {
 
 // Every URL of a list: answered with 200, and as the old server answers it, if there is one.
 Result<Check> check_urls(Session& session, const GateArgs& args, const Globals& globals) {
-  CAIRN_TRY(now, parse_server(args.url_server));
-  std::optional<Server> before;
+  CAIRN_TRY(now, parse_http_server(args.url_server));
+  std::optional<HttpServer> before;
   if (!args.old_server.empty()) {
-    CAIRN_TRY(parsed, parse_server(args.old_server));
+    CAIRN_TRY(parsed, parse_http_server(args.old_server));
     before = std::move(parsed);
   }
   std::ifstream in(args.urls);

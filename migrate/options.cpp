@@ -10,6 +10,10 @@ namespace {
 // Each option once: its name, and how it is reached.
 template <class Options, class Visit>
 void visit_fields(Options& options, const Visit& visit) {
+  visit("mode", options.mode);
+  visit("source_frozen", options.source_frozen);
+  visit("url_list", options.url_list);
+  visit("url_list_is_log", options.url_list_is_log);
   visit("rules", options.rules);
   visit("files_from", options.files_from);
   visit("size_min", options.size_min);

@@ -14,8 +14,21 @@
 
 namespace cairn::migrate {
 
+// How content gets into the cluster.
+enum class CopyMode : std::uint8_t {
+  copy,  // it is read here and sent
+  adopt, // a storage node on this machine takes the files over where they lie
+};
+
 struct CopyOptions {
+  CopyMode mode = CopyMode::copy;
+  // Nobody writes into the source's files any more: they may become the stored ones (hard links).
+  bool source_frozen = false;
+
   // --- what is taken
+  // Of a web server: a file with a path or URL a line, or an access log; empty: its index pages.
+  std::string url_list;
+  bool url_list_is_log = false;
   std::vector<std::string> rules;      // see Filter::add()
   std::vector<std::string> files_from; // only these; empty: all
   std::uint64_t size_min = 0;

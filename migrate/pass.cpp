@@ -38,6 +38,8 @@ Pass::Pass(asio::io_context& io, Ledger& ledger, Destination& destination, Limit
             out.pass = options_.pass;
             out.quick_check = options_.quick_check;
             out.dry_run = options_.dry_run;
+            out.server = options_.server;
+            out.spill = options_.spill;
             out.item = options_.item;
             out.problem = options_.problem;
             return out;
@@ -55,6 +57,7 @@ Pass::Pass(asio::io_context& io, Ledger& ledger, Destination& destination, Limit
   scan.pass = options_.pass;
   scan.spill = options_.spill;
   scan.on_work = [this] { news_ = true; };
+  scan.feed = options_.feed;
   if (options_.dry_run) {
     scan.tell = [this](const std::string& path, const WorkRow& work,
                        const std::optional<FileRow>&) {

@@ -37,6 +37,9 @@ public:
     bool dry_run = false;
     // Not empty: only these directories are listed (changes that were watched).
     std::vector<std::string> directories;
+    // Set: the source is a web server; `feed` tells what it has.
+    std::optional<HttpServer> server;
+    std::function<Status(const Scanner::Options::Offer& offer)> feed;
     // A change; one call at a time.
     std::function<void(const std::string& letters, const std::string& path,
                        const std::string& more)>

@@ -2,6 +2,7 @@
 // pass, and what is said after it.
 #include "common/base/text.h"
 #include "migrate/exit_codes.h"
+#include "migrate/http_list.h"
 #include "migrate/monitor.h"
 #include "migrate/pull.h"
 #include "migrate/session.h"
@@ -37,6 +38,11 @@ struct SourceTree {
 
 Result<SourceTree> source_tree(const std::string& given) {
   SourceTree out;
+  if (is_http_url(given)) {
+    CAIRN_TRY(server, parse_http_server(given));
+    out.root = "http://" + server.host + server.prefix;
+    return out;
+  }
   std::error_code failure;
   const fs::path path = fs::canonical(given, failure);
   if (failure) return errno_error(given, failure.value());
@@ -83,6 +89,15 @@ int code_of(const Status& done, const Tally& tally, const ScanCounters& scanned)
   return kDone;
 }
 
+// What cannot be asked of a web server.
+Status check_web(const RunArgs& args, const CopyOptions& copy) {
+  const bool compares = copy.existing || copy.ignore_existing || copy.update || copy.size_only;
+  if (!args.dry_run && !args.watch && !compares && copy.mode == CopyMode::copy) return {};
+  return Error{Errc::invalid_argument,
+               "from a web server there is no --dry-run, --watch, --mode adopt, --existing, "
+               "--ignore-existing, --update and --size-only"};
+}
+
 // Everything one pass needs, made from options.
 struct Machine {
   Filter filter;
@@ -114,6 +129,8 @@ void summarise(Output& output, const Status& done, int code, const Tally& tally,
   const auto add = [&line](std::uint64_t count, const char* what) {
     if (count > 0) line += ", " + std::to_string(count) + " " + what;
   };
+  add(tally.cloned, "of them cloned");
+  add(tally.linked, "of them linked");
   add(tally.attributes, "with new attributes");
   add(tally.directories, "directories");
   add(tally.symlinks, "symlinks");
@@ -249,8 +266,9 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
     return fail(globals, kConflict, Error{Errc::exists, "job " + job.name() + " was aborted"});
   job.clear_stop();
 
+  const bool is_web = is_http_url(what.source);
   struct stat status {};
-  if (::stat(what.source.c_str(), &status) != 0 || !S_ISDIR(status.st_mode))
+  if (!is_web && (::stat(what.source.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)))
     return fail(globals, kSelection, errno_error(what.source, errno == 0 ? ENOTDIR : errno));
   if (args.rebuild_ledger) {
     const Status aside = job.put_ledger_aside();
@@ -258,7 +276,9 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   }
   auto ledger = job.open_ledger();
   if (!ledger) return fail(globals, kFileIo, ledger.error());
-  if (!args.allow_empty) {
+  if (const Status good = is_web ? check_web(args, what.options) : Status(); !good)
+    return fail(globals, kSyntax, good.error());
+  if (!args.allow_empty && !is_web) {
     const Status there = check_not_empty(what.source, (*ledger)->counters());
     if (!there) return fail(globals, kSelection, there.error());
   }
@@ -308,6 +328,12 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   options.pass = what.runs; // of failures: each run tries them again
   options.spill = job.spill_folder();
   options.dry_run = args.dry_run;
+  if (is_web) {
+    const auto server = parse_http_server(what.source);
+    if (!server) return fail(globals, kSyntax, server.error());
+    options.server = *server;
+    options.feed = http_feed(*server, what.options, job.spill_folder(), session);
+  }
   if (!args.dry_run)
     static_cast<void>((*ledger)->note("run " + std::to_string(what.runs) + " begins" +
                                       (continues ? ", going on with what was left" : "")));
@@ -420,6 +446,9 @@ int run_freeze(const Globals& globals, const RunArgs& args) {
 }
 
 int run_sync(const Globals& globals, const RunArgs& args) {
+  if (is_http_url(args.source))
+    return fail(globals, kSyntax,
+                Error{Errc::invalid_argument, "from a web server there are jobs only: `run`"});
   if (args.source.starts_with(":/")) return pull(globals, args);
   auto source = source_tree(args.source);
   if (!source) return fail(globals, kSelection, source.error());

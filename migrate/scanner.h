@@ -45,6 +45,10 @@ public:
                        const std::optional<FileRow>& before)>
         tell;
     std::function<void()> on_work; // there may be new rows in the ledger. Any thread
+    // Set: there is no local tree. Calls `offer` for each file there is, in the order of paths;
+    // ends with the first error. On a thread of the scanner.
+    using Offer = std::function<Status(const std::string& path)>;
+    std::function<Status(const Offer& offer)> feed;
 
     Options() {}
   };
@@ -68,6 +72,8 @@ private:
   class Writer;
 
   void run();
+  Status start_feed();
+  Status take_fed(const std::string& path, Writer& writer);
   Result<std::optional<std::string>> take();
   void done(const std::string& path, Status status);
   Status list(const std::string& path);
@@ -88,6 +94,7 @@ private:
   Options options_;
   ScanCounters counters_;
   std::vector<std::thread> threads_;
+  std::string fed_directory_; // the feed's thread: the last one that was looked at
 
   mutable std::mutex mutex_; // guards what follows
   std::condition_variable changed_;

@@ -58,6 +58,21 @@ void add_store_paths(OptionList<C>& list) {
       [](const C& config) {
         return config.store_path_count == 0 ? "" : std::to_string(config.store_path_count);
       });
+  Option& adopt_from = list.custom(
+      "adopt_from", "an absolute path",
+      "Below this directory of the machine a migrator that knows the cluster's secret may have "
+      "files taken over without sending them (cairn-migrate run --mode adopt); no symbolic link "
+      "is followed there. May be repeated; without it nothing can be.",
+      [](C& config, std::string_view value) -> Status {
+        const std::filesystem::path path(value);
+        if (!path.is_absolute())
+          return Error{Errc::invalid_argument, "'" + path.string() + "' is no absolute path"};
+        config.adopt_from.push_back(path);
+        return {};
+      },
+      [](const C&) { return std::string(); });
+  adopt_from.repeatable = true;
+  adopt_from.example = "/srv/old/images";
   list.integer("subdir_count_per_path", &C::subdir_count_per_path, 1, 256, "directories",
                "Directories on each of the two levels below a store path.");
   list.choice("file_distribute_path_mode", &C::file_distribute_path_mode,

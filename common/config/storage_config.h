@@ -70,9 +70,10 @@ struct StorageConfig : ServerConfig {
   IpAddrSize response_ip_addr_size = IpAddrSize::automatic;
   std::uint32_t server_id = 0; // 0: derived from the node's UUID
   std::string advertise_addr;  // empty: bind_addr, else the local address towards the tracker
-  std::uint32_t store_path_count = 0;       // as written; after loading store_paths.size()
-  std::vector<StorePathConfig> store_paths; // 1 to 256
-  std::vector<TrackerAddress> trackers;     // at least one
+  std::uint32_t store_path_count = 0;            // as written; after loading store_paths.size()
+  std::vector<StorePathConfig> store_paths;      // 1 to 256
+  std::vector<TrackerAddress> trackers;          // at least one
+  std::vector<std::filesystem::path> adopt_from; // where a migrator may have files taken over
   std::uint32_t subdir_count_per_path = 256;
   DistributePath file_distribute_path_mode = DistributePath::rotate;
   std::uint32_t file_distribute_rotate_count = 100;
@@ -86,7 +87,7 @@ struct StorageConfig : ServerConfig {
   CopiesShort copies_short = CopiesShort::accept;
   std::uint64_t journal_size = 256 << 20; // bytes of each of the two files
   std::uint32_t disk_threads = 4;         // per store path, for reads; as many for changes
-  std::uint32_t max_uploads = 8192;       // under way at once
+  std::uint32_t max_uploads = 16384;      // under way at once
   std::uint32_t max_downloads = 32'768;   // under way at once
   std::uint64_t buff_size = 256 * 1024;   // bytes, per connection
 

@@ -9,6 +9,7 @@
 #include "common/base/result.h"
 #include "common/config/storage_config.h"
 #include "common/net/disk_pool.h"
+#include "common/wire/adopt_files.h"
 #include "storage/binlog/binlog.h"
 #include "storage/store/file_sums.h"
 #include "storage/store/hybrid_clock.h"
@@ -19,6 +20,7 @@
 
 #include <array>
 #include <atomic>
+#include <ctime>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -120,6 +122,14 @@ struct TrashedFile {
   std::uint64_t deleted_day = 0; // days since 1970, which decide when it expires
 };
 
+// A file that was here already and is a stored one now.
+struct Adopted {
+  Change change;
+  wire::AdoptHow how = wire::AdoptHow::copy;
+  wire::Bytes sha256; // of its content, 32 bytes
+  timespec ctime{};   // of the old file afterwards
+};
+
 // Where a new file goes, with room held for it until this is destroyed.
 struct Place {
   std::uint8_t store_path = 0;
@@ -170,6 +180,13 @@ public:
   // For larger ones: an unnamed file on that path, then publish() gives it a new name.
   Result<StagedFile> stage(std::uint8_t store_path);
   Result<Change> publish(const NewFile& file, StagedFile staged);
+  // A store path that takes files and lies on that device (st_dev), if there is one. Any thread.
+  std::optional<std::uint8_t> path_on(std::uint64_t device) const;
+  // Makes a file of this machine a stored one under a new name: cloned where the file system can,
+  // else linked if `may_link`, else copied. Nobody may write into a file that is linked. Errors:
+  // busy (it was changed while it was read), is_directory, no_space, io_error.
+  Result<Adopted> adopt(const NewFile& file, std::uint8_t store_path, const File& source,
+                        bool may_link);
   // Gives a file that name: slave files (origin.id 0) and copies from peers. A name with a
   // tombstone that is not older is not used again: exists. With `replace` a file of that name gives
   // way. Errors: exists.
@@ -329,6 +346,7 @@ private:
     std::atomic<std::uint64_t> files{0};
     std::atomic<std::uint8_t> state{0};     // wire::PathState, as health has it
     std::atomic<bool> dirty{true};          // written to since the last sync, or before the start
+    std::atomic<bool> cannot_clone{false};  // the file system has no reflinks
     std::atomic<bool> has_side_sums{false}; // data/.sums/ is in use: no extended attributes there
     mutable std::mutex health_mutex;        // guards health
     PathHealth health;
