@@ -107,9 +107,11 @@ Task<Result<Reply>> adopt_files(Context& context, Session&, Body& body) {
   reply.files.resize(request.files.size());
   auto work = [&context, &request, &reply, store_path]() -> Result<Change> {
     Change last{"adopted files", 0};
-    for (std::size_t i = 0; i < request.files.size(); ++i)
-      last.seq = std::max(
-          all.seq, adopt_one(context, request, request.files[i], store_path, reply.files[i]));
+    for (std::size_t i = 0; i < request.files.size(); ++i) {
+      const std::uint64_t seq =
+          adopt_one(context, request, request.files[i], store_path, reply.files[i]);
+      last.seq = std::max(last.seq, seq);
+    }
     return last;
   };
   DiskPool& pool = context.store.pool(store_path);
