@@ -80,6 +80,10 @@ Result<std::unique_ptr<SyncService>> SyncService::open(const config::StorageConf
 
 SyncService::~SyncService() {
   stop();
+  // The context goes before them, with its timers.
+  senders_.clear();
+  retiring_.clear();
+  tick_timer_.reset();
 }
 
 // The identity of the binlog lies beside its segments: who deletes them deletes it, and peers learn
