@@ -43,9 +43,9 @@ class NamesTest(unittest.TestCase):
                  f"mount --bind {self.root}/nsswitch.conf /etc/nsswitch.conf && "
                  f"exec {clusters.binary('cairn-tracker')} {self.root}/tracker.conf"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self.addCleanup(self.tracker.wait, 40)
+        self.addCleanup(self.tracker.wait, 60)
         self.addCleanup(self.tracker.terminate)
-        wait_until("the tracker", lambda: self.may(9), 20)
+        wait_until("the tracker", lambda: self.may(9), 60)
 
     def name_is(self, *hosts):
         """In place: the daemon sees this very file."""
@@ -70,21 +70,30 @@ class NamesTest(unittest.TestCase):
         self.name_is(6, 7)
         time.sleep(1.5)
         self.assertTrue(self.may(5), "nobody has asked for it")
-        self.tracker.send_signal(signal.SIGHUP)
-        wait_until("the new address", lambda: self.may(6), 10)
+        self.reload()
+        wait_until("the new address", lambda: self.may(6), 60)
         self.assertTrue(self.may(7))
         self.assertFalse(self.may(5))
         self.assertEqual(len(self.lines("other addresses")), 1)
         self.assertIn(f"counting={self.net}.6,{self.net}.7", self.lines("other addresses")[0])
         # Not found any more: the last good answer stays, and is told once.
         self.name_is()
-        for _ in range(2):
-            self.tracker.send_signal(signal.SIGHUP)
-            time.sleep(0.7)
-        wait_until("a warning", lambda: self.lines("not found"), 10)
+        self.reload()
+        wait_until("a warning", lambda: self.lines("not found"), 60)
+        self.reload()
         self.assertTrue(self.may(6))
-        self.assertEqual(len(self.lines("not found")), 1)
         self.assertTrue(self.may(9))
+        self.name_is(8)
+        self.reload()
+        wait_until("the next address", lambda: self.may(8), 60)
+        self.assertFalse(self.may(6))
+        self.assertEqual(len(self.lines("not found")), 1)
+
+    def reload(self):
+        """SIGHUP, and the line of the log that says it was taken."""
+        before = len(self.lines("configuration reloaded"))
+        self.tracker.send_signal(signal.SIGHUP)
+        wait_until("the reload", lambda: len(self.lines("configuration reloaded")) > before, 60)
 
     def test_at_the_interval(self):
         self.name_is()
@@ -92,13 +101,11 @@ class NamesTest(unittest.TestCase):
         self.assertEqual(len(self.lines("not found")), 1)
         self.assertFalse(self.may(5))
         self.name_is(5)
-        wait_until("the name", lambda: self.may(5), 10)
+        wait_until("the name", lambda: self.may(5), 60)
         self.name_is(6)
-        wait_until("its new address", lambda: self.may(6) and not self.may(5), 10)
-        began = time.monotonic()
+        wait_until("its new address", lambda: self.may(6) and not self.may(5), 60)
         self.tracker.terminate()
-        self.tracker.wait(20)
-        self.assertLess(time.monotonic() - began, 10)
+        self.assertEqual(self.tracker.wait(60), 0, "a look-up holds up the end")
 
 
 if __name__ == "__main__":
