@@ -32,10 +32,14 @@ void resume(Handler handler, T value) {
   });
 }
 
+// At most `eager` threads run while jobs are quick: more would only wait for each other's locks in
+// the file system. One that has been at its job for kStuck does not count as one of them, so a slow
+// disk gets all of them.
 class DiskPool {
 public:
   // Starts `threads` threads. `name` shows in `top -H` (15 characters).
-  DiskPool(const std::string& name, std::size_t threads);
+  DiskPool(const std::string& name, std::size_t threads, std::size_t eager);
+  DiskPool(const std::string& name, std::size_t threads) : DiskPool(name, threads, threads) {}
   ~DiskPool(); // drains
 
   DiskPool(const DiskPool&) = delete;
@@ -50,14 +54,19 @@ public:
     static_assert(!std::is_void_v<T>, "return a Status");
     auto initiate = [this, &work](auto handler) {
       post([work = std::move(work), handler = std::move(handler)]() mutable {
-        resume(std::move(handler), work());
+        return [handler = std::move(handler), value = work()]() mutable {
+          resume(std::move(handler), std::move(value));
+        };
       });
     };
     co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(T)>(
         std::move(initiate), asio::use_awaitable);
   }
 
-  // Runs `work` (no arguments, may be move-only) on a pool thread; nobody waits for it.
+  // Runs `work` (no arguments, may be move-only) on a pool thread; nobody waits for it. It may
+  // answer what is to be called then (no arguments): while more jobs wait that is done for several
+  // at once, after about a millisecond at most, since each waking of another thread costs as much
+  // as a small write. May not block.
   template <class F>
   void post(F work) {
     enqueue(std::make_unique<Work<F>>(std::move(work)));
@@ -75,25 +84,48 @@ private:
   struct Job {
     virtual ~Job() = default;
     virtual void run() = 0;
+    virtual void finish() = 0;
   };
 
   template <class F>
   struct Work final : Job {
     explicit Work(F f) : work(std::move(f)) {}
+    void run() override { after.emplace(work()); }
+    void finish() override { (*after)(); }
+    F work;
+    std::optional<std::invoke_result_t<F&>> after;
+  };
+
+  template <class F>
+  requires std::is_void_v<std::invoke_result_t<F&>>
+  struct Work<F> final : Job {
+    explicit Work(F f) : work(std::move(f)) {}
     void run() override { work(); }
+    void finish() override {}
     F work;
   };
 
+  using Lock = std::unique_lock<std::mutex>;
+  using Clock = std::chrono::steady_clock;
   void enqueue(std::unique_ptr<Job> job);
+  bool must_call();
   void loop(std::size_t index);
+  void run_one(Lock& lock, std::size_t index);
+  void finish_done(Lock& lock);
+  void watch(Lock& lock);
+  std::size_t quick_ones(Clock::time_point now) const;
 
   mutable std::mutex mutex_; // guards what follows, but for threads_
   std::condition_variable wake_;
+  std::condition_variable watch_; // of the one thread that watches
   std::deque<std::unique_ptr<Job>> jobs_;
-  std::size_t idle_ = 0;   // threads asleep that nobody has woken yet
-  std::size_t called_ = 0; // threads woken that do not run yet
+  std::vector<std::unique_ptr<Job>> done_; // to be finished
+  std::size_t idle_ = 0;                   // threads asleep that nobody has woken yet
+  std::size_t called_ = 0;                 // threads woken that do not run yet
+  bool watched_ = false; // a thread sees to it that nothing waits for one that is stuck
   bool stopping_ = false;
-  std::vector<std::chrono::steady_clock::time_point> since_; // of each thread's job; 0: idle
+  std::vector<Clock::time_point> since_; // of each thread's job; 0: idle
+  const std::size_t eager_;
   std::vector<std::thread> threads_;
 };
 

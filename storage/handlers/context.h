@@ -173,13 +173,15 @@ template <class F>
 Task<Result<Change>> durable(Context& context, DiskPool& pool, F work) {
   auto initiate = [&binlog = context.binlog, &pool, &work](auto handler) {
     pool.post([&binlog, work = std::move(work), handler = std::move(handler)]() mutable {
-      Result<Change> made = work();
-      const std::uint64_t seq = made ? made->seq : 0;
-      auto answer = [handler = std::move(handler), made = std::move(made)](Status status) mutable {
-        if (made && !status) made = std::move(status).error();
-        resume(std::move(handler), std::move(made));
+      return [&binlog, made = work(), handler = std::move(handler)]() mutable {
+        const std::uint64_t seq = made ? made->seq : 0;
+        auto answer = [handler = std::move(handler),
+                       made = std::move(made)](Status status) mutable {
+          if (made && !status) made = std::move(status).error();
+          resume(std::move(handler), std::move(made));
+        };
+        binlog.when_committed(seq, std::move(answer));
       };
-      binlog.when_committed(seq, std::move(answer));
     });
   };
   co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Result<Change>)>(

@@ -99,7 +99,9 @@ Result<std::unique_ptr<Store>> Store::open(const config::StorageConfig& config) 
       path->directory_turn = random_u64() % 65536 * config.file_distribute_rotate_count;
     path->has_side_sums = fs::exists(data / ".sums", error);
     const std::size_t index = store->paths_.size();
-    path->pool = std::make_unique<DiskPool>("disk" + std::to_string(index), config.disk_threads);
+    // Small files are made one after the other: their directories have locks.
+    path->pool = std::make_unique<DiskPool>("disk" + std::to_string(index), config.disk_threads,
+                                            std::max(1U, std::thread::hardware_concurrency() / 2));
     path->read_pool =
         std::make_unique<DiskPool>("read" + std::to_string(index), config.disk_threads);
     path->probe_pool = std::make_unique<DiskPool>("probe" + std::to_string(index), 1);
