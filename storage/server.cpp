@@ -468,6 +468,7 @@ Status StorageServer::start() {
   const std::filesystem::path clean = clean_stop_mark(p.config);
   if (std::filesystem::exists(clean)) {
     std::filesystem::remove(clean);
+    p.binlog->recovered();
   } else if (p.store->node_id() != 0) {
     CAIRN_TRY(logged, p.store->recover_after_crash());
     if (logged > 0) CAIRN_RETURN_IF_ERROR(p.binlog->commit_blocking(p.binlog->end_seq()));
@@ -570,6 +571,8 @@ void StorageServer::stop() {
     spdlog::error("stopping: {}", committed.error().text());
   else if (auto marked = durable_write_file(clean_stop_mark(p.config), "clean\n"); !marked)
     spdlog::warn("stopping: {}", marked.error().text());
+  // Their jobs refer to coroutines that go with their contexts.
+  p.store->drain();
   spdlog::info("stopped");
 }
 
