@@ -1,5 +1,6 @@
 // nginx configurations as rules.
 #include "common/base/text.h"
+#include "common/rules/compile.h"
 #include "tools/rules_import.h"
 
 #include <algorithm>
@@ -290,6 +291,10 @@ private:
           for (const std::string_view word : split(one.words[2].text, ','))
             actions += " " + std::string(trim(word));
           actions += ";\n";
+        } else if (equals_ignoring_case(one.words[1].text, "X-Content-Type-Options")) {
+          // Every answer says it.
+        } else if (const auto why = rules::header_refusal(one.words[1].text); !why.empty()) {
+          note(one, why);
         } else {
           actions +=
               "        header " + one.words[1].text + " " + as_word(one.words[2].text) + ";\n";

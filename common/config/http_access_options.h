@@ -27,15 +27,44 @@ inline void http_flag(OptionList<StorageConfig>& list, std::string key, bool Htt
       });
 }
 
+// Nothing, or why a word could never match.
+using WordCheck = const char* (*)(std::string_view word);
+
+inline const char* check_site(std::string_view word) {
+  return word.find_first_of(word.starts_with('[') ? "/" : "/:") == std::string_view::npos
+             ? nullptr
+             : "is no host: no scheme, port or path, such as *.shop.example";
+}
+
+inline const char* check_extension(std::string_view word) {
+  return word.find_first_of("./*") == std::string_view::npos
+             ? nullptr
+             : "is no extension: letters without the dot, such as jpg";
+}
+
+// What browsers send as Origin: scheme, host and port, nothing behind them.
+inline const char* check_origin(std::string_view word) {
+  const std::size_t scheme = word.find("://");
+  const bool whole = scheme != std::string_view::npos && scheme > 0 && scheme + 3 < word.size() &&
+                     word.find_first_of("/*", scheme + 3) == std::string_view::npos;
+  return whole || word == "*" || word == "null"
+             ? nullptr
+             : "is no origin: scheme, host and port if it is not the usual one, such as "
+               "https://shop.example";
+}
+
 inline void http_words(OptionList<StorageConfig>& list, std::string key,
-                       std::vector<std::string> HttpAccess::*member, std::string form,
-                       std::string help) {
+                       std::vector<std::string> HttpAccess::*member, WordCheck check,
+                       std::string form, std::string help) {
   Option& option = list.custom(
       std::move(key), std::move(form), std::move(help),
-      [member](StorageConfig& config, std::string_view value) -> Status {
+      [member, check](StorageConfig& config, std::string_view value) -> Status {
         for (const std::string_view piece : split(value, ',')) {
           const std::string_view word = trim(piece);
-          if (!word.empty()) (config.http.*member).push_back(to_lower(word));
+          if (word.empty()) continue;
+          if (const char* why = check(word))
+            return Error{Errc::invalid_argument, "'" + std::string(word) + "' " + why};
+          (config.http.*member).push_back(to_lower(word));
         }
         return {};
       },
@@ -102,16 +131,18 @@ inline void add_http_access_options(OptionList<StorageConfig>& list) {
               "per second", "Requests of one client address, 0: no limit. Over it: 429.");
   http_bytes(list, "http_address_bytes", &HttpAccess::address_bytes,
              "Bytes of files to one client address per second, 0: no limit. Over it: 429.");
-  http_words(list, "http_referer_allow", &HttpAccess::referer_allow, "hosts, * for any part",
+  http_words(list, "http_referer_allow", &HttpAccess::referer_allow, detail::check_site,
+             "hosts, * for any part",
              "Sites whose pages may show files, such as shop.example, *.shop.example. Nothing "
              "written: all.");
-  http_words(list, "http_referer_deny", &HttpAccess::referer_deny, "hosts, * for any part",
-             "Sites whose pages may not.");
+  http_words(list, "http_referer_deny", &HttpAccess::referer_deny, detail::check_site,
+             "hosts, * for any part", "Sites whose pages may not.");
   http_flag(list, "http_referer_none", &HttpAccess::referer_none,
             "Requests without a Referer pass (typed addresses, applications).");
-  http_words(list, "http_referer_exempt", &HttpAccess::referer_exempt, "extensions",
-             "Files that every page may show, by extension without the dot.");
-  http_words(list, "http_cors_origins", &HttpAccess::cors_origins, "origins, or *",
+  http_words(list, "http_referer_exempt", &HttpAccess::referer_exempt, detail::check_extension,
+             "extensions", "Files that every page may show, by extension without the dot.");
+  http_words(list, "http_cors_origins", &HttpAccess::cors_origins, detail::check_origin,
+             "origins, or *",
              "Pages of these origins may use HTTP from scripts, such as https://shop.example.");
   http_flag(list, "http_active_content", &HttpAccess::active_content,
             "HTML and SVG files may run scripts in the origin they are served from.");

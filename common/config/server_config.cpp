@@ -202,6 +202,9 @@ std::vector<std::string> server_warnings(const ServerConfig& config,
   if (outside && config.allow_hosts.everybody())
     lines.push_back(name.string() +
                     ": warning: allow_hosts lets everybody who reaches the port write and delete");
+  if (outside && config.admin_hosts.everybody())
+    lines.push_back(name.string() +
+                    ": warning: admin_hosts shows /metrics, /status and the console to everybody");
   const auto plain_gets_by = [](TlsMode mode, const std::filesystem::path& ca) {
     return !ca.empty() && mode != TlsMode::required;
   };

@@ -325,6 +325,10 @@ Status finish(Loaded<C>& loaded, const ConfFile& file) {
     return error_at(file, loaded.file, "http.anti_steal.check_token",
                     "needs http.anti_steal.secret_key");
   }
+  if (loaded.config.http.trusted_proxies.everybody())
+    loaded.notes.push_back(loaded.file.string() +
+                           ": warning: http_trusted_proxies has everybody: any client may claim "
+                           "any address by X-Forwarded-For");
   return {};
 }
 

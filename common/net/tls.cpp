@@ -17,6 +17,7 @@
 #include <cstring>
 #include <ctime>
 #include <sys/socket.h>
+#include <system_error>
 #include <utility>
 
 namespace cairn {
@@ -91,6 +92,7 @@ const BIO_METHOD* socket_method() {
 std::string reason() {
   const unsigned long code = ERR_get_error();
   ERR_clear_error();
+  if (ERR_SYSTEM_ERROR(code)) return std::generic_category().message(ERR_GET_REASON(code));
   const char* text = code == 0 ? nullptr : ERR_reason_error_string(code);
   return text == nullptr ? "unknown error" : text;
 }

@@ -7,6 +7,8 @@
 #include "common/rules/syntax.h"
 
 #include <memory>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace cairn::rules {
@@ -14,5 +16,8 @@ namespace cairn::rules {
 // The rule sets of a source in the order of the files. What is wrong is appended to `problems`;
 // with an error among them the sets are not to be used.
 std::vector<std::unique_ptr<const RuleSet>> compile(const Source& source, Problems& problems);
+
+// Why a header of that name is not said by the directive 'header', in one line; empty when it is.
+std::string header_refusal(std::string_view name);
 
 } // namespace cairn::rules

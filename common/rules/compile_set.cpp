@@ -1,9 +1,11 @@
 // Maps, origins, tests and the defaults that sets and locations share.
 #include "common/base/text.h"
+#include "common/rules/compile.h"
 #include "common/rules/compile_parts.h"
 #include "common/rules/uri.h"
 
 #include <algorithm>
+#include <array>
 
 namespace cairn::rules {
 
@@ -112,17 +114,8 @@ void compile_token(const Directive& directive, Defaults& defaults, Reporter& rep
 void compile_header(const Directive& directive, Defaults& defaults, Reporter& report) {
   if (!report.takes(directive, 2, 2)) return;
   const Word& name = directive.words[1];
-  const std::string lower = to_lower(name.text);
-  constexpr std::string_view kChars = "abcdefghijklmnopqrstuvwxyz0123456789-_";
-  if (lower.empty() || lower.find_first_not_of(kChars) != std::string::npos)
-    return report.error(name.where, "'" + name.text + "' is no name of a header");
-  for (const std::string_view ours :
-       {"content-length", "content-type", "content-range", "transfer-encoding", "connection",
-        "etag", "last-modified", "cache-control", "location", "date"})
-    if (lower == ours)
-      return report.error(name.where, "'" + name.text + "' is not set by 'header'" +
-                                          (lower == "cache-control" ? ": use 'cache'" : "") +
-                                          (lower == "content-type" ? ": use 'type'" : ""));
+  if (std::string why = header_refusal(name.text); !why.empty())
+    return report.error(name.where, std::move(why));
   if (auto value = report.text(directive.words[2]))
     defaults.headers.emplace_back(name.text, *std::move(value));
 }
@@ -197,6 +190,28 @@ std::optional<MapMatch> match_of(std::string_view name) {
 }
 
 } // namespace
+
+std::string header_refusal(std::string_view name) {
+  const std::string lower = to_lower(name);
+  constexpr std::string_view kChars = "abcdefghijklmnopqrstuvwxyz0123456789-_";
+  const std::string quoted = "'" + std::string(name) + "' ";
+  if (lower.empty() || lower.find_first_not_of(kChars) != std::string::npos)
+    return quoted + "is no name of a header";
+  // What the answer itself says; what a front takes for an order; and cookies, which a cache in
+  // front would hand to everybody.
+  constexpr std::array<std::string_view, 13> kOurs{
+      "content-length", "content-type",  "content-range",     "content-disposition",
+      "connection",     "etag",          "transfer-encoding", "x-content-type-options",
+      "last-modified",  "cache-control", "location",          "date",
+      "set-cookie"};
+  const bool ours = std::find(kOurs.begin(), kOurs.end(), lower) != kOurs.end();
+  if (!ours && !lower.starts_with("x-accel-") && !lower.starts_with("x-cairn-")) return {};
+  std::string_view instead;
+  if (lower == "cache-control") instead = ": use 'cache'";
+  if (lower == "content-type") instead = ": use 'type'";
+  if (lower == "content-disposition") instead = ": use 'save_as'";
+  return quoted + "is not set by 'header'" + std::string(instead);
+}
 
 bool compile_default(const Directive& directive, Defaults& defaults, Reporter& report) {
   const std::string& name = directive.name();

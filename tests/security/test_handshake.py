@@ -317,6 +317,33 @@ class CheckTest(unittest.TestCase):
                 done = self.check("cairn-tracker", *lines, "allow_strangers = on", folder=folder)
                 self.assertEqual(done.returncode, 0, hosts)
                 self.assertIn("warning: allow_hosts", done.stdout)
+                # Also where it lets nobody in, but shows or believes too much.
+                lines = ["base_path = " + folder, "bind_addr = 0.0.0.0", "group_name = group1",
+                         "tracker_server = 127.0.0.1:22122"]
+                for key in ("admin_hosts", "http_trusted_proxies"):
+                    done = self.check("cairn-storage", *lines, f"{key} = {hosts}", folder=folder)
+                    self.assertEqual(done.returncode, 0, hosts)
+                    self.assertEqual(done.stdout.count(f"warning: {key} "), 1, done.stdout)
+
+    def test_words_that_never_match(self):
+        with tempfile.TemporaryDirectory() as folder:
+            lines = ["base_path = " + folder, "group_name = group1",
+                     "tracker_server = 127.0.0.1:22122"]
+            for key, good, bad in (
+                    ("http_cors_origins", ("*", "null", "https://shop.example", "http://[::1]:8080",
+                                           "app://x, http://127.0.0.1:8080"),
+                     ("shop.example", "https://shop.example/", "https://", "https://*.shop.example",
+                      "http://good.example, bad")),
+                    ("http_referer_allow", ("*", "*.shop.example, shop.*"),
+                     ("https://shop.example", "shop.example/x", "shop.example:8080")),
+                    ("http_referer_deny", ("evil.example",), ("//evil.example",)),
+                    ("http_referer_exempt", ("jpg, css",), (".jpg", "*.jpg"))):
+                for words, code in [(one, 0) for one in good] + [(one, 1) for one in bad]:
+                    done = self.check("cairn-storage", *lines, f"{key} = {words}", folder=folder)
+                    self.assertEqual(done.returncode, code, (key, words, done.stderr))
+                    if code:
+                        self.assertIn(f"c.conf:4: {key}: '", done.stderr)
+                        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
 
 
 class ListenerTest(clusters.ClusterTest):

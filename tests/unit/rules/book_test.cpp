@@ -268,7 +268,9 @@ TEST(RuleBook, WhatIsWrongIsSaid) {
   has("origin o { type http; }", "has no server");
   has("origin o { type file; root x; }", "root is an absolute path");
   has("host a:80;", "a host is a name without port");
-  has("location /a { header Content-Length 1; }", "is not set by 'header'");
+  for (const char* name : {"Content-Length", "Set-Cookie", "X-Accel-Redirect", "X-Cairn-Tags",
+                           "x-content-type-options", "Content-Disposition"})
+    has(std::string("location /a { header ") + name + " 1; }", "is not set by 'header'");
   has("location ~ (?=a) { }", "look-ahead");
   has("location /a { require $uri; }", "'require' takes at least 3 words");
   has("share 20%;", "share is written");
