@@ -205,9 +205,12 @@ int run_command_line(int argc, char** argv) {
     add_copy_options(sub, copy_args, flags, globals.output);
     sub->add_option(
            "SRC", copy_args.source,
-           "a local tree, with '/' at its end what is in it; or http://HOST[:PORT][/PREFIX]")
+           "a local tree, with '/' at its end what is in it; or http://HOST[:PORT][/PREFIX]; or "
+           "fastdfs:STORAGE.CONF, of a node that may be running")
         ->required();
-    sub->add_option("DEST", copy_args.destination, "EXPORT[/PATH]")->required();
+    sub->add_option("DEST", copy_args.destination,
+                    "EXPORT[/PATH]; from FastDFS group://GROUP, where the files keep their IDs")
+        ->required();
     sub->callback([&, function] {
       settle(copy_args, flags, watch);
       run = [&, function] { return function(globals, copy_args); };

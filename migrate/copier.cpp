@@ -14,18 +14,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr Errc kStale = static_cast<Errc>(ESTALE);
 constexpr Errc kNotEmpty = static_cast<Errc>(ENOTEMPTY);
 constexpr Errc kNotDirectory = static_cast<Errc>(ENOTDIR);
 constexpr std::size_t kDirectoriesMax = 20'000;
-constexpr unsigned kReadersMost = 8;
-constexpr std::chrono::milliseconds kPauseFirst{50};
-constexpr std::chrono::milliseconds kPauseMost{2000};
-constexpr int kStaleTries = 3;
-
-bool is_gone(const Error& error) {
-  return error.code == kStale || error.code == Errc::not_found;
-}
 
 } // namespace
 
@@ -36,146 +27,21 @@ std::string temporary_name() {
   return ".cairn-migrate-" + hex_encode(random);
 }
 
-bool is_transient(const Error& error) {
-  switch (error.code) {
-    case Errc::unavailable:
-    case Errc::timeout:
-    case Errc::closed:
-    case Errc::no_net:
-      return true;
-    default:
-      return error.outcome_unknown;
-  }
-}
-
-bool is_fatal(const Error& error) {
-  return error.code == Errc::no_space || error.code == static_cast<Errc>(EDQUOT) ||
-         error.code == static_cast<Errc>(EROFS);
-}
-
-// --- permits -------------------------------------------------------------------------------------
-
-Task<void> Permits::acquire() {
-  while (taken_ >= most_) {
-    asio::steady_timer turn(co_await asio::this_coro::executor, Clock::time_point::max());
-    waiting_.push_back(&turn);
-    co_await turn.async_wait(as_result);
-    std::erase(waiting_, &turn);
-  }
-  ++taken_;
-}
-
-void Permits::release() {
-  --taken_;
-  if (waiting_.empty()) return;
-  asio::steady_timer* next = waiting_.front();
-  waiting_.pop_front();
-  next->cancel();
-}
-
-void Permits::set_limit(unsigned most) {
-  most_ = std::max(most, 1U);
-  for (asio::steady_timer* waiting : waiting_) waiting->cancel();
-  waiting_.clear();
-}
-
 // --- the frame of a piece of work ----------------------------------------------------------------
 
 Copier::Copier(Ledger& ledger, Destination& destination, Options options, Limiter& limiter,
                Tally& tally, Record record)
-    : ledger_(ledger),
-      destination_(destination),
-      options_(std::move(options)),
-      limiter_(limiter),
-      tally_(tally),
-      record_(std::move(record)),
-      readers_("migrate-read", std::clamp(options_.copy->jobs, 1U, kReadersMost)),
-      reading_(std::clamp(options_.copy->jobs, 1U, kReadersMost)),
-      last_success_(Clock::now()) {
-  tally_.readers = reading_.limit();
-}
+    : Worker(ledger, std::move(options), limiter, tally, std::move(record)),
+      destination_(destination) {}
 
 std::string Copier::full(const std::string& path) const {
   return path.empty() ? options_.root.string() : options_.root.string() + "/" + path;
 }
 
-Task<void> Copier::pause(Clock::duration time) {
-  asio::steady_timer timer(co_await asio::this_coro::executor, time);
-  co_await timer.async_wait(as_result);
-}
-
-void Copier::item(Change change, const Entry& now, const std::optional<Entry>& before, bool content,
-                  const std::string& path, const std::string& more) {
-  if (!options_.item) return;
-  options_.item(itemize(change, now, before, content), now.is_directory() ? path + "/" : path,
-                more);
-}
-
-void Copier::adapt_readers() {
-  const auto limit = options_.copy->source_latency;
-  if (limit.count() <= 0) return;
-  const unsigned most = std::clamp(options_.copy->jobs, 1U, kReadersMost);
-  const unsigned now = reading_.limit();
-  const bool slow = latency_ms_ > static_cast<double>(limit.count());
-  const unsigned next = slow ? std::max(now / 2, 1U) : std::min(now + 1, most);
-  if (next != now) reading_.set_limit(next);
-  tally_.readers = next;
-}
-
-Task<void> Copier::process(std::string path, WorkRow work) {
-  auto wait = kPauseFirst;
-  int stale_tries = 0;
-  Attempt at(path, work);
-  at.check = work.run < options_.run || work.attempts > 0;
-  while (!stopping()) {
-    at.batch = {};
-    const Status done = co_await attempt(at);
-    if (done) {
-      last_success_ = Clock::now();
-      record_(std::move(at.batch), path);
-      co_return;
-    }
-    const Error& error = done.error();
-    if (is_fatal(error)) {
-      fatal_ = error;
-      break;
-    }
-    // The destination's directory is not what the ledger says: somebody else was there.
-    if (is_gone(error) && ++stale_tries < kStaleTries) {
-      forget(path);
-      at.check = true;
-      continue;
-    }
-    if (is_transient(error)) {
-      ++tally_.retries;
-      at.check = true;
-      if (Clock::now() - last_success_ > options_.copy->timeout) {
-        if (!fatal_)
-          fatal_ = Error{Errc::timeout, "nothing has worked for " +
-                                            format_duration(options_.copy->timeout) +
-                                            ", the last: " + error.text()};
-        break;
-      }
-      co_await pause(wait);
-      wait = std::min(wait * 2, kPauseMost);
-      continue;
-    }
-    if (error.code == kNotEmpty && options_.copy->remove && !removals_over_) {
-      postponed_.insert(path);
-      break;
-    }
-    ++tally_.failed;
-    if (options_.problem) options_.problem(path, error);
-    work.failed_pass = options_.pass;
-    ++work.attempts;
-    work.code = error.code;
-    work.error = error.text();
-    Ledger::Batch batch;
-    batch.fail_work(path, std::move(work));
-    record_(std::move(batch), path);
-    co_return;
-  }
-  record_({}, path);
+bool Copier::postpone(const std::string& path, const Error& error) {
+  if (error.code != kNotEmpty || !options_.copy->remove || removals_over_) return false;
+  postponed_.insert(path);
+  return true;
 }
 
 Task<Status> Copier::attempt(Attempt& at) {
@@ -191,17 +57,6 @@ void Copier::touch(Ledger::Batch& batch, std::string_view directory) {
   if (touched_.size() > kDirectoriesMax) touched_.clear();
   const std::string path(directory);
   if (touched_.insert(path).second) batch.mark(Table::touched, path);
-}
-
-void Copier::finished(Attempt& at, const Entry& seen, std::uint64_t inode,
-                      const wire::Bytes& sha256, std::uint8_t flags) {
-  FileRow row;
-  row.seen = seen;
-  row.dest_inode = inode;
-  row.sha256 = sha256;
-  row.flags = flags;
-  at.batch.put_file(at.path, row);
-  at.batch.finish_work(at.path, at.work.serial);
 }
 
 Task<Status> Copier::clear_directory(const Attempt& at) {
@@ -505,9 +360,7 @@ Task<void> Copier::remove(std::string path) {
     if (done) done = co_await destination_.remove(inode, std::string(name_of(path)), is_directory);
     if (!done && is_transient(done.error())) {
       --removals_;
-      if (stopping() || Clock::now() - last_success_ > options_.copy->timeout) co_return;
-      co_await pause(wait);
-      wait = std::min(wait * 2, kPauseMost);
+      if (!co_await pause_before_next_try(wait)) co_return;
       continue;
     }
     if (done || is_gone(done.error())) {

@@ -119,8 +119,7 @@ Task<Result<Copier::Read>> Copier::read_source(std::string path) {
   };
   auto read = co_await readers_.run(std::move(work));
   reading_.release();
-  const double ms = std::chrono::duration<double, std::milli>(took).count();
-  latency_ms_ = latency_ms_ * 0.9 + ms * 0.1;
+  note_latency(took);
   if (read && !read->file) co_await pause(limiter_.take(read->entry.size));
   co_return read;
 }
@@ -133,8 +132,7 @@ Task<Result<Copier::Read>> Copier::read_server(Attempt& at, const std::optional<
     since = before->seen.mtime();
   auto got = co_await http_fetch(*options_.server, at.path, since, kWholeMax, options_.spill);
   reading_.release();
-  const double ms = std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-  latency_ms_ = latency_ms_ * 0.9 + ms * 0.1;
+  note_latency(Clock::now() - begin);
   if (!got) co_return std::move(got).error();
   Read read;
   read.entry = got->entry;
@@ -327,15 +325,15 @@ Task<Result<std::vector<wire::NsExtent>>> Copier::store_long(Attempt& at, Read& 
   co_return out;
 }
 
-void Copier::note_copies(Attempt& at, const std::vector<wire::NsExtent>& extents, CopyCount count) {
-  if (count.have >= count.wanted) return at.batch.erase(Table::short_copies, at.path);
-  ++tally_.short_copies;
-  ShortRow row;
-  for (const wire::NsExtent& extent : extents) row.ids += extent.id + "\n";
-  row.have = count.have;
-  row.wanted = count.wanted;
-  at.batch.put_short(at.path, row);
+namespace {
+
+std::vector<std::string> ids_of(const std::vector<wire::NsExtent>& extents) {
+  std::vector<std::string> out;
+  for (const wire::NsExtent& extent : extents) out.push_back(extent.id);
+  return out;
 }
+
+} // namespace
 
 // --- one regular file ----------------------------------------------------------------------------
 
@@ -399,10 +397,9 @@ Task<Result<bool>> Copier::settle_without_sending(Attempt& at, Read& read,
     ++tally_.attributes;
   }
   CAIRN_CO_TRY(extents, co_await destination_.extents(*there));
-  std::vector<std::string> ids;
-  for (const wire::NsExtent& extent : extents) ids.push_back(extent.id);
-  const CopyCount count = co_await destination_.wait_for_copies(std::move(ids));
-  note_copies(at, extents, count);
+  const std::vector<std::string> ids = ids_of(extents);
+  const CopyCount count = co_await destination_.wait_for_copies(ids);
+  note_copies(at, ids, count);
   finished(at, read.entry, inode, read.sha256, flags);
   touch(at.batch, parent_of(at.path));
   co_return true;
@@ -473,7 +470,7 @@ Task<Status> Copier::copy_regular(Attempt& at) {
     co_return Error{Errc::io_error, stored.error().text()};
   if (!stored) co_return std::move(stored).error();
   std::vector<wire::NsExtent> extents = *std::move(stored);
-  note_copies(at, extents, read->copies);
+  note_copies(at, ids_of(extents), read->copies);
 
   // A name that was one of several, or is no file, gets a new inode; else the file keeps its own,
   // and with it its other names.

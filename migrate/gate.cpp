@@ -127,9 +127,9 @@ int run_gate(const Globals& globals, const GateArgs& args) {
     const auto where = parse_destination(what.destination);
     if (!where) return fail(globals, kSyntax, where.error());
     Session session(*client, *where, Timeout(std::chrono::seconds(30)));
-    const Status opened = session.wait(session.destination().open(false));
+    const Status opened = session.open(false);
     if (!opened) return fail(globals, kSocket, opened.error());
-    if (session.destination().cluster_uuid() != what.cluster_uuid)
+    if (session.cluster_uuid() != what.cluster_uuid)
       return fail(globals, kConflict, Error{Errc::exists, "this is another cluster"});
 
     const Counters counters = (*ledger)->counters();
@@ -140,8 +140,8 @@ int run_gate(const Globals& globals, const GateArgs& args) {
           std::to_string(counters.debt()) + " things to be done, " +
               std::to_string(counters.failed) + " of them failed");
     std::uint64_t missing = 0;
-    const Status counted = session.wait(recount_copies(session.destination(), **ledger, missing));
-    const bool seen = counted && !session.destination().blind();
+    const Status counted = session.wait(recount_copies(session, **ledger, missing));
+    const bool seen = counted && !session.blind();
     check("copies", seen && missing == 0,
           !seen ? "they cannot be counted without the cluster's secret"
                 : std::to_string(missing) + " files have too few");

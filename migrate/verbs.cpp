@@ -4,6 +4,7 @@
 #include "client/command_options.h"
 #include "common/base/text.h"
 #include "migrate/exit_codes.h"
+#include "migrate/fastdfs_source.h"
 #include "migrate/session.h"
 
 #include <nlohmann/json.hpp>
@@ -139,6 +140,27 @@ Task<Status> remove_all(Destination& destination, Ledger& ledger, Output& output
   }
 }
 
+// The same of files that have kept their IDs.
+Task<Status> remove_ids(GroupDestination& destination, Ledger& ledger, Output& output,
+                        std::uint64_t& removed) {
+  for (;;) {
+    CAIRN_CO_TRY(paths, ledger.last_paths(Table::files, 500));
+    if (paths.empty()) co_return Status();
+    Ledger::Batch batch;
+    for (const std::string& path : paths) {
+      batch.erase_file(path);
+      if (FastdfsSource::file_of(path).size() < path.size()) continue; // goes with its file
+      const Status done = co_await destination.remove(path);
+      if (done)
+        ++removed;
+      else if (done.code() != Errc::not_found)
+        output.problem(path, done.error());
+      if (stop_requested()) co_return Error{Errc::closed, "stopped"};
+    }
+    CAIRN_CO_RETURN_IF_ERROR(ledger.commit(batch));
+  }
+}
+
 } // namespace
 
 bool stop_requested() {
@@ -243,8 +265,10 @@ int run_abort(const Globals& globals, const AbortArgs& args) {
     auto session = open_destination(globals, what, Timeout(std::chrono::seconds(30)));
     if (!session) return fail(globals, verb_code(session.code()), session.error());
     std::uint64_t removed = 0;
+    Session& to = **session;
     const Status done =
-        (*session)->wait(remove_all((*session)->destination(), **ledger, **output, removed));
+        to.wait(to.group() != nullptr ? remove_ids(*to.group(), **ledger, **output, removed)
+                                      : remove_all(to.destination(), **ledger, **output, removed));
     (*output)->say("removed " + std::to_string(removed) + " names");
     if (!done) return fail(globals, verb_code(done.code()), done.error());
   }
