@@ -63,8 +63,9 @@ struct AdoptedFile {
 
   static constexpr auto fields() {
     using M = AdoptedFile;
-    return std::tuple{integer(&M::code), string(&M::error),    string(&M::id),       integer(&M::how),
-                      blob(&M::sha256),  integer(&M::ctime_s), integer(&M::ctime_ns)};
+    return std::tuple{integer(&M::code),    string(&M::error), string(&M::id),
+                      integer(&M::how),     blob(&M::sha256),  integer(&M::ctime_s),
+                      integer(&M::ctime_ns)};
   }
 };
 
