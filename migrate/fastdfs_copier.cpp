@@ -220,6 +220,7 @@ Task<Status> FastdfsCopier::vanish(Attempt& at) {
     // A run that was killed may have made it.
     if (!at.check) co_return Status();
     gone.seen = at.work.seen;
+    gone.seen.type = NodeType::regular;
   }
   gone.flags |= kRowGone;
   at.batch.put_file(at.path, gone);
