@@ -206,7 +206,8 @@ int run_command_line(int argc, char** argv) {
     sub->add_option(
            "SRC", copy_args.source,
            "a local tree, with '/' at its end what is in it; or http://HOST[:PORT][/PREFIX]; or "
-           "fastdfs:STORAGE.CONF, of a node that may be running")
+           "fastdfs:STORAGE.CONF, of a node that may be running; or tar:FILE, or - for a tar "
+           "stream")
         ->required();
     sub->add_option("DEST", copy_args.destination,
                     "EXPORT[/PATH]; from FastDFS group://GROUP, where the files keep their IDs")

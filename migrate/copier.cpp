@@ -2,6 +2,7 @@
 #include "migrate/copier.h"
 
 #include "common/base/text.h"
+#include "migrate/tar_source.h"
 
 #include <boost/asio/this_coro.hpp>
 
@@ -44,6 +45,17 @@ bool Copier::postpone(const std::string& path, const Error& error) {
   return true;
 }
 
+bool Copier::postponed(const std::string& path, const WorkRow& work) const {
+  if (postponed_.contains(path)) return true;
+  // Of a run that was broken off: its content comes again, or not at all.
+  return options_.tar != nullptr && work.kind == WorkKind::copy && work.seen.is_regular() &&
+         options_.tar->get(path) == nullptr && !options_.tar->has_ended();
+}
+
+void Copier::ended(const Attempt& at) {
+  if (at.held) options_.tar->drop(at.path, at.held);
+}
+
 Task<Status> Copier::attempt(Attempt& at) {
   if (options_.dry_run) co_return co_await try_dry(at);
   if (!at.work.seen.is_directory()) CAIRN_CO_RETURN_IF_ERROR(co_await clear_directory(at));
@@ -73,6 +85,7 @@ Task<Status> Copier::clear_directory(const Attempt& at) {
 }
 
 Task<bool> Copier::is_at_source(std::string path) {
+  if (options_.tar != nullptr) co_return true;
   auto look = [path = full(path)] {
     struct stat status {};
     return ::lstat(path.c_str(), &status) == 0 || errno != ENOENT;
@@ -208,7 +221,7 @@ Task<Result<Copier::Directory>> Copier::make_directory(std::string path, const E
 }
 
 Task<Status> Copier::copy_directory(Attempt& at) {
-  if (options_.server) co_return co_await made_directory(at, at.work.seen);
+  if (!is_tree()) co_return co_await made_directory(at, at.work.seen);
   // Its attributes may have changed since it was seen, and it may be gone.
   const bool follow = at.path.empty() || options_.copy->copy_links;
   auto look = [path = full(at.path), follow]() -> Result<Entry> {
@@ -307,6 +320,8 @@ Task<Status> Copier::make_link(Attempt& at) {
   CAIRN_CO_TRY(first, ledger_.file(at.work.link_to));
   if (!first || first->has(kRowGone) || first->dest_inode == 0 ||
       first->seen.inode != at.work.seen.inode) {
+    if (options_.tar != nullptr)
+      co_return Error{Errc::io_error, "the file whose other name it is was not copied"};
     // The other name could not be copied: this one stands for the file.
     CAIRN_CO_RETURN_IF_ERROR(
         ledger_.set_first_path(at.work.seen.device, at.work.seen.inode, at.path));

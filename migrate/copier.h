@@ -22,7 +22,7 @@ public:
   Copier(Ledger& ledger, Destination& destination, Options options, Limiter& limiter, Tally& tally,
          Record record);
 
-  bool postponed(const std::string& path) const override { return postponed_.contains(path); }
+  bool postponed(const std::string& path, const WorkRow& work) const override;
   void end_removals() override {
     postponed_.clear();
     removals_over_ = true;
@@ -54,6 +54,7 @@ private:
   Task<Result<Directory>> make_directory(std::string path, const Entry* seen);
   void forget(std::string_view path) override;
   bool postpone(const std::string& path, const Error& error) override;
+  void ended(const Attempt& at) override;
   Task<Status> attempt(Attempt& at) override;
   Task<Status> copy_regular(Attempt& at);
   Task<Status> copy_directory(Attempt& at);
@@ -66,6 +67,8 @@ private:
   Task<Result<Read>> read_source(std::string path);
   // From the web server. Errors: also already (not changed since `at` was read before).
   Task<Result<Read>> read_server(Attempt& at, const std::optional<FileRow>& before);
+  // What was in the tar stream.
+  Task<Result<Read>> read_shelf(Attempt& at);
   // Without its content.
   Task<Result<Read>> look_at_source(std::string path);
   // Has a storage node take it over. Nothing: none can, it has to be sent.
@@ -90,6 +93,8 @@ private:
   Task<Status> replace(std::uint64_t parent, std::string temporary, std::string name);
   void touch(Ledger::Batch& batch, std::string_view directory);
   std::string full(const std::string& path) const;
+  // What there is can be looked at: a tree, and not a server or a stream.
+  bool is_tree() const { return !options_.server && options_.tar == nullptr; }
 
   Destination& destination_;
   bool told_not_adopted_ = false;

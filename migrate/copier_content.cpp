@@ -2,6 +2,7 @@
 #include "common/base/crc32.h"
 #include "common/base/file_id.h"
 #include "migrate/copier.h"
+#include "migrate/tar_source.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -154,6 +155,27 @@ Task<Result<Copier::Read>> Copier::read_server(Attempt& at, const std::optional<
   co_return read;
 }
 
+Task<Result<Copier::Read>> Copier::read_shelf(Attempt& at) {
+  at.held = options_.tar->get(at.path);
+  if (!at.held) co_return Error{Errc::not_found, "the stream does not have it (any more)"};
+  Read read;
+  read.entry = at.work.seen;
+  read.file = at.held->file;
+  if (!read.file) {
+    read.bytes = at.held->bytes;
+    auto work = [&read] {
+      read.crc32 = crc32(0, read.bytes);
+      Sha256 hash;
+      hash.update(read.bytes);
+      read.sha256 = hash.finish();
+      return true;
+    };
+    co_await readers_.run(std::move(work));
+  }
+  co_await pause(limiter_.take(read.entry.size));
+  co_return read;
+}
+
 Task<Result<Copier::Read>> Copier::look_at_source(std::string path) {
   auto work = [path = full(path), follow = options_.copy->copy_links]() -> Result<Read> {
     const auto now = std::chrono::system_clock::now();
@@ -230,7 +252,7 @@ Task<Result<std::optional<wire::NsExtent>>> Copier::adopt(Attempt& at, Read& rea
 
 Task<Result<std::vector<wire::NsExtent>>> Copier::store(Attempt& at, Read& read) {
   std::string extension = stored_extension(std::string(name_of(at.path)));
-  if (options_.copy->mode == CopyMode::adopt && !options_.server && read.entry.size > 0) {
+  if (options_.copy->mode == CopyMode::adopt && is_tree() && read.entry.size > 0) {
     CAIRN_CO_TRY(adopted, co_await adopt(at, read));
     if (adopted) co_return std::vector<wire::NsExtent>(1, *std::move(adopted));
     if (read.unread) {
@@ -412,16 +434,18 @@ Task<Status> Copier::copy_regular(Attempt& at) {
   if (row && !row->has(kRowGone) && row->seen.is_regular()) before = std::move(row);
 
   const CopyOptions& copy = *options_.copy;
-  const bool policy = !options_.server && (copy.existing || copy.ignore_existing || copy.update ||
-                                           options_.quick_check);
+  const bool policy =
+      is_tree() && (copy.existing || copy.ignore_existing || copy.update || options_.quick_check);
   // What is taken over where it lies is read by a storage node, unless there is something to
   // compare it with.
-  const bool unread =
-      copy.mode == CopyMode::adopt && !options_.server && !policy && !at.check && !before;
+  const bool unread = copy.mode == CopyMode::adopt && is_tree() && !policy && !at.check && !before;
   // Before its directory is made: that may be gone as well.
   Result<Read> read = Errc::not_found;
   if (!policy) {
-    if (options_.server)
+    if (options_.tar != nullptr) {
+      read = co_await read_shelf(at);
+      if (!read) co_return Error{Errc::io_error, read.error().text()};
+    } else if (options_.server)
       read = co_await read_server(at, before);
     else if (unread)
       read = co_await look_at_source(at.path);

@@ -16,7 +16,7 @@ public:
   FastdfsCopier(Ledger& ledger, GroupDestination& destination, Options options, Limiter& limiter,
                 Tally& tally, Record record);
 
-  bool postponed(const std::string&) const override { return false; }
+  bool postponed(const std::string&, const WorkRow&) const override { return false; }
   void end_removals() override {}
   Task<void> remove(std::string path) override;
   Task<void> finish_directory(std::string) override { co_return; }

@@ -41,6 +41,7 @@ Pass::Pass(Session& session, Ledger& ledger, Limiter& limiter, Tally& tally, Opt
   work.server = options_.server;
   work.spill = options_.spill;
   work.fastdfs = options_.fastdfs;
+  work.tar = options_.tar;
   work.item = options_.item;
   work.problem = options_.problem;
   Worker::Record record = [this](Ledger::Batch batch, std::optional<std::string> path) {
@@ -62,6 +63,7 @@ Pass::Pass(Session& session, Ledger& ledger, Limiter& limiter, Tally& tally, Opt
   scan.spill = options_.spill;
   scan.on_work = [this] { news_ = true; };
   scan.feed = options_.feed;
+  scan.entry_feed = options_.entry_feed;
   scan.fastdfs = options_.fastdfs;
   scan.log_only = options_.log_only;
   if (options_.dry_run) {
@@ -199,7 +201,7 @@ Task<Status> Pass::sweep(Sweep what) {
           what == Sweep::links ? work.kind == WorkKind::link : work.kind != WorkKind::link;
       if ((!wanted && !options_.dry_run) || work.failed_pass == options_.pass ||
           (work.failed_pass != 0 && !options_.directories.empty()) || active_.contains(path) ||
-          copier_->postponed(path))
+          copier_->postponed(path, work))
         continue;
       if (!co_await wait_for_room(jobs)) co_return ended();
       // Another round may have begun it while this one waited.

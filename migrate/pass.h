@@ -41,6 +41,9 @@ public:
     // Set: the source is a web server; `feed` tells what it has.
     std::optional<HttpServer> server;
     std::function<Status(const Scanner::Options::Offer& offer)> feed;
+    // Set: it is a tar stream, whose content waits on `tar`.
+    Scanner::Options::EntryFeed entry_feed;
+    TarShelf* tar = nullptr;
     // Set: it is a node of FastDFS; see Scanner::Options.
     const FastdfsSource* fastdfs = nullptr;
     bool log_only = false;

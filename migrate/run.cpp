@@ -8,6 +8,7 @@
 #include "migrate/monitor.h"
 #include "migrate/pull.h"
 #include "migrate/session.h"
+#include "migrate/tar_source.h"
 #include "migrate/verbs.h"
 
 #include <nlohmann/json.hpp>
@@ -43,6 +44,17 @@ Result<SourceTree> source_tree(const std::string& given) {
   if (is_http_url(given)) {
     CAIRN_TRY(server, parse_http_server(given));
     out.root = "http://" + server.host + server.prefix;
+    return out;
+  }
+  if (given == "-" || given == std::string(kTarPrefix) + "-") {
+    out.root = std::string(kTarPrefix) + "-";
+    return out;
+  }
+  if (is_tar(given)) {
+    std::error_code failure;
+    const fs::path file = fs::canonical(given.substr(kTarPrefix.size()), failure);
+    if (failure) return errno_error(given.substr(kTarPrefix.size()), failure.value());
+    out.root = std::string(kTarPrefix) + file.string();
     return out;
   }
   if (is_fastdfs(given)) {
@@ -98,13 +110,17 @@ int code_of(const Status& done, const Tally& tally, const ScanCounters& scanned)
   return kDone;
 }
 
-// What cannot be asked of a web server.
-Status check_web(const RunArgs& args, const CopyOptions& copy) {
+// What cannot be asked of a web server or a stream.
+Status check_no_tree(const RunArgs& args, const CopyOptions& copy, bool stream) {
   const bool compares = copy.existing || copy.ignore_existing || copy.update || copy.size_only;
-  if (!args.dry_run && !args.watch && !compares && copy.mode == CopyMode::copy) return {};
+  const bool removes = stream && copy.remove; // it may be one of several
+  if (!args.dry_run && !args.watch && !compares && !removes && copy.mode == CopyMode::copy)
+    return {};
   return Error{Errc::invalid_argument,
-               "from a web server there is no --dry-run, --watch, --mode adopt, --existing, "
-               "--ignore-existing, --update and --size-only"};
+               std::string(stream ? "from a tar stream there is no --delete, "
+                                  : "from a web server there is no ") +
+                   "--dry-run, --watch, --mode adopt, --existing, --ignore-existing, --update and "
+                   "--size-only"};
 }
 
 // IDs stay what they are only in a group of the same name, and nothing else goes into a group.
@@ -169,7 +185,7 @@ void summarise(Output& output, const Status& done, int code, const Tally& tally,
   add(tally.vanished, "vanished");
   add(tally.left_out, "left out");
   add(tally.failed + scanned.failures, "failed");
-  add(scanned.foreign, "that are none of FastDFS");
+  add(scanned.foreign, "that cannot be copied");
   add(tally.short_copies, "with too few copies");
   output.say(line);
   if (!output.options().stats) return;
@@ -300,7 +316,8 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
     if (!opened) return fail(globals, kSelection, opened.error());
     fastdfs = *std::move(opened);
   }
-  const bool is_tree = !is_web && !fastdfs;
+  const bool is_stream = is_tar(what.source);
+  const bool is_tree = !is_web && !is_stream && !fastdfs;
   struct stat status {};
   if (is_tree && (::stat(what.source.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)))
     return fail(globals, kSelection, errno_error(what.source, errno == 0 ? ENOTDIR : errno));
@@ -310,8 +327,9 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   }
   auto ledger = job.open_ledger();
   if (!ledger) return fail(globals, kFileIo, ledger.error());
-  if (const Status good = is_web ? check_web(args, what.options) : Status(); !good)
-    return fail(globals, kSyntax, good.error());
+  if (is_web || is_stream)
+    if (const Status good = check_no_tree(args, what.options, is_stream); !good)
+      return fail(globals, kSyntax, good.error());
   if (!args.allow_empty && is_tree) {
     const Status there = check_not_empty(what.source, (*ledger)->counters());
     if (!there) return fail(globals, kSelection, there.error());
@@ -366,6 +384,11 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   options.pass = what.runs; // of failures: each run tries them again
   options.spill = job.spill_folder();
   options.dry_run = args.dry_run;
+  TarShelf shelf(what.options.memory / 4);
+  if (is_stream) {
+    options.tar = &shelf;
+    options.entry_feed = tar_feed(what.source.substr(kTarPrefix.size()), job.spill_folder(), shelf);
+  }
   options.fastdfs = fastdfs.get();
   options.log_only = what.options.quick;
   if (is_web) {
@@ -487,7 +510,8 @@ int run_freeze(const Globals& globals, const RunArgs& args) {
 }
 
 int run_sync(const Globals& globals, const RunArgs& args) {
-  if (is_http_url(args.source) || is_fastdfs(args.source))
+  if (is_http_url(args.source) || is_fastdfs(args.source) || is_tar(args.source) ||
+      args.source == "-")
     return fail(globals, kSyntax,
                 Error{Errc::invalid_argument, "from there there are jobs only: `run`"});
   if (args.source.starts_with(":/")) return pull(globals, args);

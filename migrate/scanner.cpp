@@ -62,65 +62,11 @@ std::string Scanner::full(const std::string& path) const {
   return path.empty() ? options_.root.string() : options_.root.string() + "/" + path;
 }
 
-// --- what is fed ---------------------------------------------------------------------------------
-
-Status Scanner::start_feed() {
-  active_.insert("");
-  threads_.emplace_back([this] {
-    Writer writer(*this);
-    const Options::Offer offer = [this, &writer](const std::string& path) -> Status {
-      {
-        const std::scoped_lock lock(mutex_);
-        if (stopping_) return Error{Errc::closed, "stopped"};
-      }
-      ++counters_.entries;
-      if (!is_plain_text(path)) ++counters_.odd_names;
-      if (!options_.filter->takes(path, false)) return {};
-      CAIRN_RETURN_IF_ERROR(take_fed(path, writer));
-      return writer.flush_if_long();
-    };
-    Status status = options_.feed(offer);
-    const Status flushed = writer.flush();
-    done("", status ? Status(flushed) : std::move(status));
-    if (options_.on_work) options_.on_work();
-  });
-  return {};
-}
-
-Status Scanner::take_fed(const std::string& path, Writer& writer) {
-  WorkRow work;
-  work.run = options_.run;
-  // Nobody tells what directories are like: each is made once.
-  const std::string above(parent_of(path));
-  if (above != fed_directory_) {
-    for (std::string_view at = above; !at.empty(); at = parent_of(at)) {
-      CAIRN_TRY(known, ledger_.file(std::string(at)));
-      if (known && !known->has(kRowGone)) break;
-      WorkRow directory = work;
-      directory.kind = WorkKind::attributes;
-      directory.seen.type = NodeType::directory;
-      directory.seen.mode = 0755;
-      directory.seen.uid = ::geteuid();
-      directory.seen.gid = ::getegid();
-      directory.seen.mtime_s = std::chrono::duration_cast<std::chrono::seconds>(
-                                   std::chrono::system_clock::now().time_since_epoch())
-                                   .count();
-      ++counters_.directories;
-      writer.work(std::string(at), std::move(directory), {});
-    }
-    fed_directory_ = above;
-  }
-  CAIRN_TRY(before, ledger_.file(path));
-  if (before) work.seen = before->seen;
-  work.seen.type = NodeType::regular;
-  writer.work(path, std::move(work), before);
-  return {};
-}
-
 // --- a local tree --------------------------------------------------------------------------------
 
 Status Scanner::start() {
   if (options_.feed) return start_feed();
+  if (options_.entry_feed) return start_entry_feed();
   if (options_.fastdfs != nullptr) return start_fastdfs();
   Writer writer(*this);
   writer.scan("");

@@ -33,7 +33,7 @@ struct ScanCounters {
   std::atomic<std::uint64_t> failures{0};
   std::atomic<std::uint64_t> odd_names{0};    // no UTF-8, or with control characters
   std::atomic<std::uint64_t> unsafe_links{0}; // left out by --safe-links
-  std::atomic<std::uint64_t> foreign{0};      // beside the files of FastDFS, and none of them
+  std::atomic<std::uint64_t> foreign{0};      // beside FastDFS's files; in a tar, leading out of it
 };
 
 class Scanner {
@@ -54,6 +54,19 @@ public:
     // ends with the first error. On a thread of the scanner.
     using Offer = std::function<Status(const std::string& path)>;
     std::function<Status(const Offer& offer)> feed;
+    // Set: as `feed`, of a source that tells what each thing is.
+    struct EntryOffer {
+      // Whether it is to be copied, by the filter and by what the ledger knows.
+      std::function<Result<bool>(const std::string& path, const WorkRow& work)> wants;
+      std::function<Status(const std::string& path, WorkRow work)> offer;
+      // A directory that something is in, and that the source may not tell of.
+      std::function<Status(const std::string& path)> missing_directory;
+      // Lets what was offered be copied. All of them answer closed when the pass ends.
+      std::function<Status()> flush;
+      std::function<void()> skipped; // something that cannot be copied
+    };
+    using EntryFeed = std::function<Status(const EntryOffer& offer)>;
+    EntryFeed entry_feed;
     // Set: the source is a node of FastDFS. With `log_only` the directories are not looked through,
     // if its log tells all since the last pass.
     const FastdfsSource* fastdfs = nullptr;
@@ -82,6 +95,10 @@ private:
 
   void run();
   Status start_feed();
+  Status start_entry_feed();
+  Result<bool> wants(const std::string& path, const WorkRow& work);
+  WorkRow made_directory() const;
+  bool is_stopping() const;
   Status start_fastdfs();
   // `walked_until`: what was logged before is found by the walk, but for what is in trunk files.
   Status read_fastdfs_log(FastdfsPosition at, std::optional<FastdfsPosition> walked_until);

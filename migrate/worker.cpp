@@ -127,6 +127,7 @@ Task<void> Worker::process(std::string path, WorkRow work) {
     if (done) {
       last_success_ = Clock::now();
       record_(std::move(at.batch), path);
+      ended(at);
       co_return;
     }
     const Error& error = done.error();
@@ -160,6 +161,7 @@ Task<void> Worker::process(std::string path, WorkRow work) {
     Ledger::Batch batch;
     batch.fail_work(path, std::move(work));
     record_(std::move(batch), path);
+    ended(at);
     co_return;
   }
   record_({}, path);

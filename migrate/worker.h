@@ -18,6 +18,7 @@
 #include <deque>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,6 +26,8 @@
 namespace cairn::migrate {
 
 class FastdfsSource;
+class TarShelf;
+struct TarContent;
 
 // So many may do something at a time; the others wait in order.
 class Permits {
@@ -56,6 +59,7 @@ public:
     std::optional<HttpServer> server;       // the source, when it is a web server
     std::filesystem::path spill;            // for long files on their way from it
     const FastdfsSource* fastdfs = nullptr; // the source, when it is a node of FastDFS
+    TarShelf* tar = nullptr;                // where its content waits, when it is a tar stream
     std::function<void(const std::string& letters, const std::string& path,
                        const std::string& more)>
         item; // a change, for the list
@@ -73,8 +77,8 @@ public:
 
   // Ends when the work is recorded as done or failed, or the run is to stop.
   Task<void> process(std::string path, WorkRow work);
-  // True for work that waits until what is in its place is removed.
-  virtual bool postponed(const std::string& path) const = 0;
+  // True for work that waits: until what is in its place is removed, or its content has come.
+  virtual bool postponed(const std::string& path, const WorkRow& work) const = 0;
   // Nothing is removed any more in this pass.
   virtual void end_removals() = 0;
   // Removes a name that the source has no more.
@@ -97,12 +101,15 @@ protected:
     int unread = 0;     // how often a server did not give it, although others got theirs
     const std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
     Ledger::Batch batch;
+    std::shared_ptr<TarContent> held; // its content, when it is out of a tar stream
 
     Attempt(std::string p, WorkRow w) : path(std::move(p)), work(std::move(w)) {}
   };
 
   // One try. What it has done is in `at.batch`.
   virtual Task<Status> attempt(Attempt& at) = 0;
+  // No more tries.
+  virtual void ended(const Attempt&) {}
   // The destination is not what the ledger says there: somebody else was at it.
   virtual void forget(std::string_view path) = 0;
   // True: the work is tried again later in this pass.
