@@ -119,10 +119,15 @@ std::string_view FastdfsSource::file_of(std::string_view path) {
 Result<std::string> FastdfsSource::resolved(std::string_view path) const {
   std::string here = full(path);
   struct stat status {};
-  if (here.empty() || ::lstat(here.c_str(), &status) != 0)
-    return here.empty() || errno == ENOENT || errno == ENOTDIR
-               ? Error{Errc::not_found, std::string(path)}
-               : errno_error(here, errno);
+  const Error none(Errc::not_found, std::string(path));
+  if (here.empty()) return none;
+  if (::lstat(here.c_str(), &status) != 0) {
+    if (errno != ENOENT && errno != ENOTDIR) return errno_error(here, errno);
+    // Of a disk that is not there any more nothing is gone.
+    const std::string first = full(path.substr(0, path.find('/'))) + "/00";
+    if (::lstat(first.c_str(), &status) != 0) return Error{Errc::io_error, first + " is not there"};
+    return none;
+  }
   if (!S_ISLNK(status.st_mode)) return here;
   std::error_code failure;
   const std::string target = fs::canonical(here, failure).string();
