@@ -7,6 +7,7 @@
 #include "common/wire/named_file.h"
 #include "migrate/copies.h"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>

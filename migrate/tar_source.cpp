@@ -145,7 +145,7 @@ Result<std::shared_ptr<TarContent>> TarReader::content(std::uint64_t memory_max,
     ~Close() {
       if (fd >= 0) ::close(fd);
     }
-  } const close{fd};
+  } const closing{fd};
   for (;;) {
     const void* data = nullptr;
     std::size_t size = 0;
