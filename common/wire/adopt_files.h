@@ -8,7 +8,7 @@
 namespace cairn::wire {
 
 // To a storage node, by who knows the cluster's secret.
-inline constexpr auto kAdoptFiles = static_cast<NativeCommand>(196); // AdoptFiles -> …Reply
+inline constexpr auto kAdoptFiles = static_cast<NativeCommand>(198); // AdoptFiles -> …Reply
 
 inline constexpr std::size_t kAdoptFilesMax = 256; // in one request
 

@@ -8,7 +8,7 @@ namespace cairn::wire {
 
 // To a storage node, by who knows the cluster's secret: the length of PutNamed (4 bytes), PutNamed,
 // and the content -> PutNamedReply.
-inline constexpr auto kPutNamed = static_cast<NativeCommand>(198);
+inline constexpr auto kPutNamed = static_cast<NativeCommand>(199);
 
 inline constexpr std::size_t kPutNamedMax = 1024; // bytes of an encoded PutNamed
 

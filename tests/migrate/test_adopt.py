@@ -103,7 +103,7 @@ class Adopt(trees.MigrateTest):
 
     def test_strangers_are_refused(self):
         with self.cluster.to(self.cluster.storages[0]) as storage:
-            reply = storage.request(196, b"\0" * 64)
+            reply = storage.request(198, b"\0" * 64)
             self.assertNotEqual(reply.status, 0)
 
 

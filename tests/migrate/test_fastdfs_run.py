@@ -242,7 +242,7 @@ class NotRight(FromFastdfs):
         told = self.migrate("run", "--job", "x", source, "group://group1", check=3)
         self.assertIn("mounted", told.stderr)
         with self.cluster.to(self.cluster.storage) as storage:  # no stranger stores under a name
-            self.assertNotEqual(storage.request(198, b"\0\0\0\1" + b"\0" * 64).status, 0)
+            self.assertNotEqual(storage.request(199, b"\0\0\0\1" + b"\0" * 64).status, 0)
 
 
 class Aborted(FromFastdfs):
