@@ -75,6 +75,7 @@ class Server:
                 have = sum(1 for _ in listed)
             # Downloads are of files that fit into the page cache, each read several times.
             command += ["--limit", "4000", "--repeat", str(max(1, count // min(have, 4000)))]
+        os.sync()  # what the other side has not written yet would be written during this run
         before = cpu_seconds(self.pids)
         result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         used = cpu_seconds(self.pids) - before

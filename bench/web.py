@@ -3,6 +3,7 @@
 keep-alive connections; ratios of medians:
 
     get          GET of 200 files by ID against stock nginx over the same store path
+    get_tuned    the same against nginx with open_file_cache
     upload       POST against uploads over the FastDFS protocol (the load generator), durable
     tls          GET over TLS against plain GET, the same node
 
@@ -80,13 +81,23 @@ def stored(cluster):
 
 
 def get(args, cluster, folder):
+    """Against nginx as Debian configures it, but for the access log."""
+    against_nginx("get", args, cluster, folder, "")
+
+
+def get_tuned(args, cluster, folder):
+    """Against an nginx that keeps descriptors and what stat() says, and does not see changes for a minute."""
+    against_nginx("get_tuned", args, cluster, folder, "open_file_cache max=1000 inactive=60s;")
+
+
+def against_nginx(row, args, cluster, folder, more):
     node = cluster.storage
     ids = stored(cluster)
     conf = folder / "nginx.conf"
     conf.write_text(f"""user root; worker_processes auto; daemon off; error_log {folder}/error.log; pid {folder}/nginx.pid;
 events {{ worker_connections 1024; }}
 http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; include /etc/nginx/mime.types;
-  open_file_cache max=1000 inactive=60s;
+  {more}
   server {{ listen {node.addr}:18080; location /group1/M00/ {{ alias {node.store_paths[0]}/data/; }} }} }}
 """)
     nginx = subprocess.Popen(["nginx", "-c", conf])
@@ -96,7 +107,7 @@ http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000
                    subprocess.run(["pgrep", "-P", str(nginx.pid)], capture_output=True, text=True,
                                   check=True).stdout.split()]
         script = get_script(folder, ["/" + file_id for file_id in ids])
-        compare("get", args.rounds,
+        compare(row, args.rounds,
                 lambda: wrk(f"http://{node.addr}:{node.http}/", script, args.seconds, [node.pid]),
                 lambda: wrk(f"http://{node.addr}:18080/", script, args.seconds, workers))
     finally:
@@ -137,7 +148,7 @@ def tls(args, cluster, folder):
             lambda: wrk(f"http://{node.addr}:{node.http}/", script, args.seconds, [node.pid]))
 
 
-ROWS = {row.__name__: row for row in (get, upload, tls)}
+ROWS = {row.__name__: row for row in (get, get_tuned, upload, tls)}
 
 
 def main():

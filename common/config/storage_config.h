@@ -87,7 +87,7 @@ struct StorageConfig : ServerConfig {
   CopiesShort copies_short = CopiesShort::accept;
   std::uint64_t journal_size = 256 << 20; // bytes of each of the two files
   std::uint32_t disk_threads = 4;         // per store path, for reads; as many for changes
-  std::uint32_t max_uploads = 8192;       // under way at once
+  std::uint32_t max_uploads = 16384;      // under way at once
   std::uint32_t max_downloads = 32'768;   // under way at once
   std::uint64_t buff_size = 256 * 1024;   // bytes, per connection
 

@@ -37,10 +37,6 @@ std::chrono::milliseconds DiskPool::longest_running() const {
   return std::chrono::duration_cast<std::chrono::milliseconds>(longest);
 }
 
-void DiskPool::post(std::function<void()> work) {
-  enqueue(std::make_unique<Fire>(std::move(work)));
-}
-
 void DiskPool::enqueue(std::unique_ptr<Job> job) {
   bool wake = false;
   {

@@ -22,6 +22,16 @@
 
 namespace cairn {
 
+// Calls `handler`, the completion handler of an operation, with `value` on its own executor: how
+// other threads hand over a result.
+template <class Handler, class T>
+void resume(Handler handler, T value) {
+  auto executor = asio::get_associated_executor(handler);
+  asio::post(executor, [handler = std::move(handler), value = std::move(value)]() mutable {
+    std::move(handler)(std::move(value));
+  });
+}
+
 class DiskPool {
 public:
   // Starts `threads` threads. `name` shows in `top -H` (15 characters).
@@ -39,14 +49,19 @@ public:
     using T = std::invoke_result_t<F&>;
     static_assert(!std::is_void_v<T>, "return a Status");
     auto initiate = [this, &work](auto handler) {
-      enqueue(std::make_unique<Work<F, T, decltype(handler)>>(std::move(work), std::move(handler)));
+      post([work = std::move(work), handler = std::move(handler)]() mutable {
+        resume(std::move(handler), work());
+      });
     };
     co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(T)>(
         std::move(initiate), asio::use_awaitable);
   }
 
-  // Runs `work` on a pool thread; nobody waits for it.
-  void post(std::function<void()> work);
+  // Runs `work` (no arguments, may be move-only) on a pool thread; nobody waits for it.
+  template <class F>
+  void post(F work) {
+    enqueue(std::make_unique<Work<F>>(std::move(work)));
+  }
 
   // Jobs waiting for a thread, for metrics and overload decisions. Any thread.
   std::size_t queued() const;
@@ -59,23 +74,11 @@ private:
     virtual void run() = 0;
   };
 
-  template <class F, class T, class Handler>
+  template <class F>
   struct Work final : Job {
-    Work(F f, Handler h) : work(std::move(f)), handler(std::move(h)) {}
-    void run() override {
-      auto executor = asio::get_associated_executor(handler);
-      asio::post(executor, [h = std::move(handler), value = work()]() mutable {
-        std::move(h)(std::move(value));
-      });
-    }
-    F work;
-    Handler handler;
-  };
-
-  struct Fire final : Job {
-    explicit Fire(std::function<void()> f) : work(std::move(f)) {}
+    explicit Work(F f) : work(std::move(f)) {}
     void run() override { work(); }
-    std::function<void()> work;
+    F work;
   };
 
   void enqueue(std::unique_ptr<Job> job);

@@ -22,7 +22,9 @@ constexpr std::size_t kReadSize = 16 * 1024;
 // File ranges up to this size are copied behind the head and leave with it in one system call.
 // Above, sendfile costs less than the two copies: at 32 KiB a tenth less CPU for the whole request.
 constexpr std::uint64_t kInlineFileMax = 16 * 1024;
-constexpr std::size_t kWriteSize = kInlineFileMax + 8 * 1024;
+// Inside TLS all bytes are copied anyway, and a head of its own would be a record of its own.
+constexpr std::uint64_t kInlineTlsMax = 64 * 1024;
+constexpr std::size_t kWriteSize = kInlineTlsMax + 8 * 1024;
 // After a refusal the client may still be sending: its bytes are thrown away for a while, because
 // closing with unread bytes makes the kernel send a reset that can overtake the reply.
 constexpr std::chrono::milliseconds kLingerTime{2'000};
@@ -105,7 +107,7 @@ public:
   Result<bool> push(Connection& connection) {
     while (!at_end()) {
       const std::span<std::byte> buffer = write_scratch();
-      const std::size_t filled = fill(buffer);
+      const std::size_t filled = fill(buffer, connection.is_tls() ? kInlineTlsMax : kInlineFileMax);
       if (filled == 0) return false; // a file range or a stream is next
       const wire::View bytes = buffer.first(filled);
       CAIRN_TRY(taken, connection.try_write(bytes, more_follows()));
@@ -171,9 +173,9 @@ private:
     position_ = 0;
   }
 
-  // Copies what comes next into `out`: text, and small file ranges that are cached. Answers the
-  // bytes copied; stops where a file range has to go by sendfile, and at the stream.
-  std::size_t fill(std::span<std::byte> out) {
+  // Copies what comes next into `out`: text, and file ranges up to `inline_max` that are cached.
+  // Answers the bytes copied; stops where a file range has to go by sendfile, and at the stream.
+  std::size_t fill(std::span<std::byte> out, std::uint64_t inline_max) {
     std::size_t filled = 0;
     const auto copy = [&](std::string_view text) {
       const std::size_t count = std::min(text.size(), out.size() - filled);
@@ -189,7 +191,7 @@ private:
         continue;
       }
       // Whole ranges only: what is begun here is never left half to sendfile.
-      if (part.length > kInlineFileMax || part.length > out.size() - filled) break;
+      if (part.length > inline_max || part.length > out.size() - filled) break;
       const auto range = out.subspan(filled, static_cast<std::size_t>(part.length));
       if (read_if_cached(*part.fd, part.offset, range) < range.size()) break;
       filled += range.size();

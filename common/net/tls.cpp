@@ -269,7 +269,8 @@ Result<TlsSession::Moved> TlsSession::peek() {
 
 Result<TlsSession::Moved> TlsSession::write(wire::View bytes, bool more) {
   ERR_clear_error();
-  end_of(SSL_get_wbio(ssl_.get())).more = more;
+  // One call writes one record: the next follows at once.
+  end_of(SSL_get_wbio(ssl_.get())).more = more || bytes.size() > SSL3_RT_MAX_PLAIN_LENGTH;
   const int count = SSL_write(ssl_.get(), bytes.data(), int_size(bytes.size()));
   if (count > 0) return Moved{static_cast<std::size_t>(count)};
   CAIRN_TRY(need, outcome(count, false));

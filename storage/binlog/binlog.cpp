@@ -2,10 +2,9 @@
 #include "storage/binlog/binlog.h"
 
 #include "common/base/durable_file.h"
+#include "common/net/disk_pool.h"
 #include "storage/binlog/segment.h"
 
-#include <boost/asio/associated_executor.hpp>
-#include <boost/asio/post.hpp>
 #include <spdlog/spdlog.h>
 
 #include <charconv>
@@ -251,48 +250,19 @@ void Binlog::enqueue(std::unique_ptr<Waiter> waiter) {
 Task<Status> Binlog::commit(std::uint64_t seq) {
   if (committed_.load() >= seq) co_return Status();
   auto initiate = [this, seq](auto handler) {
-    struct Resume final : Waiter {
-      explicit Resume(decltype(handler) h) : handler_(std::move(h)) {}
-      void done(Status status) override {
-        auto executor = asio::get_associated_executor(handler_);
-        asio::post(executor, [h = std::move(handler_), status]() mutable {
-          std::move(h)(std::move(status));
-        });
-      }
-      decltype(handler) handler_;
-    };
-    auto waiter = std::make_unique<Resume>(std::move(handler));
-    waiter->seq = seq;
-    enqueue(std::move(waiter));
+    when_committed(seq, [handler = std::move(handler)](Status status) mutable {
+      resume(std::move(handler), std::move(status));
+    });
   };
   co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Status)>(
       std::move(initiate), asio::use_awaitable);
 }
 
 Status Binlog::commit_blocking(std::uint64_t seq) {
-  if (committed_.load() >= seq) return Status();
-  struct Block final : Waiter {
-    void done(Status status) override {
-      const std::lock_guard lock(*mutex);
-      *result = std::move(status);
-      wake->notify_one();
-    }
-    std::mutex* mutex = nullptr;
-    std::condition_variable* wake = nullptr;
-    std::optional<Status>* result = nullptr;
-  };
-  std::mutex mutex;
-  std::condition_variable wake;
-  std::optional<Status> result;
-  auto waiter = std::make_unique<Block>();
-  waiter->seq = seq;
-  waiter->mutex = &mutex;
-  waiter->wake = &wake;
-  waiter->result = &result;
-  enqueue(std::move(waiter));
-  std::unique_lock lock(mutex);
-  wake.wait(lock, [&] { return result.has_value(); });
-  return *result;
+  std::promise<Status> promise;
+  auto result = promise.get_future();
+  when_committed(seq, [&promise](Status status) { promise.set_value(std::move(status)); });
+  return result.get();
 }
 
 Status Binlog::sync_log() {

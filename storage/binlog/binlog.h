@@ -60,6 +60,13 @@ public:
   Task<Status> commit(std::uint64_t seq);
   // The same for a thread that may block.
   Status commit_blocking(std::uint64_t seq);
+  // The same for any thread: `done` (takes a Status, may be move-only) is called at once when there
+  // is nothing to wait for, else on the commit thread, where it must only post.
+  template <class Done>
+  void when_committed(std::uint64_t seq, Done done) {
+    if (committed_.load() >= seq) return done(Status());
+    enqueue(std::make_unique<Waiting<Done>>(seq, std::move(done)));
+  }
 
   // Position of the last appended record, 0 when there never was one. Any thread.
   std::uint64_t end_seq() const { return end_.load(); }
@@ -86,9 +93,16 @@ public:
 private:
   friend class BinlogReader;
   struct Waiter {
+    explicit Waiter(std::uint64_t s) : seq(s) {}
     virtual ~Waiter() = default;
     virtual void done(Status status) = 0;
-    std::uint64_t seq = 0;
+    const std::uint64_t seq;
+  };
+  template <class Done>
+  struct Waiting final : Waiter {
+    Waiting(std::uint64_t s, Done d) : Waiter(s), call(std::move(d)) {}
+    void done(Status status) override { call(std::move(status)); }
+    Done call;
   };
 
   Binlog(std::filesystem::path directory, BinlogOptions options);

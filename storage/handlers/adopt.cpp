@@ -105,22 +105,18 @@ Task<Result<Reply>> adopt_files(Context& context, Session&, Body& body) {
 
   wire::AdoptFilesReply reply;
   reply.files.resize(request.files.size());
-  auto work = [&context, &request, &reply, store_path] {
-    std::uint64_t last = 0;
-    for (std::size_t i = 0; i < request.files.size(); ++i)
-      last =
-          std::max(last, adopt_one(context, request, request.files[i], store_path, reply.files[i]));
+  auto work = [&context, &request, &reply, store_path]() -> Result<Change> {
+    Change last{"adopted files", 0};
+    for (std::size_t i = 0; i < request.files.size(); ++i) {
+      const std::uint64_t seq =
+          adopt_one(context, request, request.files[i], store_path, reply.files[i]);
+      last.seq = std::max(last.seq, seq);
+    }
     return last;
   };
-  const std::uint64_t seq = co_await context.store.pool(store_path).run(std::move(work));
-  if (seq > 0) {
-    Change last;
-    last.name = "adopted files";
-    last.seq = seq;
-    Result<Change> change(std::move(last));
-    CAIRN_CO_TRY(done, co_await committed(context, std::move(change), copies));
-    static_cast<void>(done);
-  }
+  DiskPool& pool = context.store.pool(store_path);
+  CAIRN_CO_TRY(done, co_await committed(context, pool, std::move(work), copies));
+  static_cast<void>(done);
   for (std::size_t i = 0; i < reply.files.size() && !request.probe; ++i) {
     Counted counted(context.counters.upload, request.files[i].size);
     if (reply.files[i].code == Errc::ok) counted.succeed();

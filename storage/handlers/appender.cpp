@@ -40,8 +40,8 @@ Task<Result<Reply>> write_content(Context& context, Session& session, Body& body
     return offset ? store.modify(name, *offset, content.staged())
                   : store.append(name, content.staged());
   };
-  auto made = co_await context.store.pool(name.store_path()).run(std::move(work));
-  CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
+  DiskPool& pool = context.store.pool(name.store_path());
+  CAIRN_CO_TRY(change, co_await committed(context, pool, std::move(work)));
   counted.succeed();
   co_return Reply();
 }
@@ -79,8 +79,8 @@ Task<Result<Reply>> truncate_file(Context& context, Session& session, Body& body
   auto work = [&store = context.store, &name, size = request.size] {
     return store.truncate(name, size);
   };
-  auto made = co_await context.store.pool(name.store_path()).run(std::move(work));
-  CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
+  DiskPool& pool = context.store.pool(name.store_path());
+  CAIRN_CO_TRY(change, co_await committed(context, pool, std::move(work)));
   counted.succeed();
   co_return Reply();
 }
@@ -94,8 +94,8 @@ Task<Result<Reply>> regenerate_name(Context& context, Session& session, Body& bo
     co_return co_await forward_to_owner(context, name, body, std::move(all));
   CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
   auto work = [&store = context.store, &name] { return store.regenerate(name); };
-  auto made = co_await context.store.pool(name.store_path()).run(std::move(work));
-  CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
+  DiskPool& pool = context.store.pool(name.store_path());
+  CAIRN_CO_TRY(change, co_await committed(context, pool, std::move(work)));
   co_return Reply(stored_file_reply(context, change.name));
 }
 

@@ -125,10 +125,8 @@ Result<Copies> copies_wanted(const Context& context, std::uint8_t flags) {
   return copies;
 }
 
-Task<Result<Change>> committed(Context& context, Result<Change> change, Copies& copies) {
-  if (!change || change->seq == 0) co_return change;
-  CAIRN_CO_RETURN_IF_ERROR(co_await context.binlog.commit(change->seq));
-  if (copies.wanted <= 1) co_return change;
+Task<Result<Change>> copied(Context& context, Result<Change> change, Copies& copies) {
+  if (!change || change->seq == 0 || copies.wanted <= 1) co_return change;
   copies.have = co_await context.sync.copies().wait(change->seq, copies.wanted,
                                                     context.config.copies_timeout);
   if (copies.is_short() && context.counters.copies_short.fetch_add(1) % kShortLogged == 0)
@@ -137,10 +135,10 @@ Task<Result<Change>> committed(Context& context, Result<Change> change, Copies& 
   co_return change;
 }
 
-Task<Result<Change>> committed(Context& context, Result<Change> change) {
+Task<Result<Change>> copied(Context& context, Result<Change> change) {
   Copies copies;
   copies.wanted = context.config.copies;
-  auto done = co_await committed(context, std::move(change), copies);
+  auto done = co_await copied(context, std::move(change), copies);
   if (done && copies.is_short() && context.config.copies_short == config::CopiesShort::refuse)
     co_return Error{Errc::timeout, done->name + " has too few copies yet"};
   co_return done;

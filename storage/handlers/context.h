@@ -160,12 +160,43 @@ struct Copies {
 // What the status byte of an upload (common/wire/copies.h; 0: nothing) and the configuration ask
 // for. Errors: unavailable (too few nodes are there, and `copies_short` is refuse).
 Result<Copies> copies_wanted(const Context& context, std::uint8_t flags);
-// Waits until a change is durable, and until `copies.wanted` nodes have it or copies_timeout is
-// over; answers the change.
-Task<Result<Change>> committed(Context& context, Result<Change> change, Copies& copies);
+// Waits until `copies.wanted` nodes have a durable change or copies_timeout is over; answers it.
+Task<Result<Change>> copied(Context& context, Result<Change> change, Copies& copies);
 // The same with the copies that the group is configured for. Errors besides: timeout (it is stored,
 // but has too few copies, and `copies_short` is refuse).
-Task<Result<Change>> committed(Context& context, Result<Change> change);
+Task<Result<Change>> copied(Context& context, Result<Change> change);
+
+// Runs `work` (answers a Result<Change>) on `pool` and resumes the caller once, when the change it
+// made is durable: a resumption in between would cost as much as writing the record. Errors: those
+// of `work`, and io_error.
+template <class F>
+Task<Result<Change>> durable(Context& context, DiskPool& pool, F work) {
+  auto initiate = [&binlog = context.binlog, &pool, &work](auto handler) {
+    pool.post([&binlog, work = std::move(work), handler = std::move(handler)]() mutable {
+      Result<Change> made = work();
+      const std::uint64_t seq = made ? made->seq : 0;
+      auto answer = [handler = std::move(handler), made = std::move(made)](Status status) mutable {
+        if (made && !status) made = std::move(status).error();
+        resume(std::move(handler), std::move(made));
+      };
+      binlog.when_committed(seq, std::move(answer));
+    });
+  };
+  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Result<Change>)>(
+      std::move(initiate), asio::use_awaitable);
+}
+
+// durable(), then copied().
+template <class F>
+Task<Result<Change>> committed(Context& context, DiskPool& pool, F work, Copies& copies) {
+  auto made = co_await durable(context, pool, std::move(work));
+  co_return co_await copied(context, std::move(made), copies);
+}
+template <class F>
+Task<Result<Change>> committed(Context& context, DiskPool& pool, F work) {
+  auto made = co_await durable(context, pool, std::move(work));
+  co_return co_await copied(context, std::move(made));
+}
 // "group + remote name", the reply of everything that makes a file.
 wire::Bytes stored_file_reply(const Context& context, const std::string& name);
 // The reply to an upload: that, or StoredCopies when `flags` asked for copies. Errors: timeout, as

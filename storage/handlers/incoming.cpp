@@ -68,8 +68,8 @@ Task<Result<Change>> Incoming::finish(std::string extension, std::string metadat
     made->seq = std::max(made->seq, set.seq);
     return made;
   };
-  auto made = co_await context_.store.pool(place_->store_path).run(std::move(create));
-  co_return co_await committed(context_, std::move(made), copies);
+  DiskPool& pool = context_.store.pool(place_->store_path);
+  co_return co_await committed(context_, pool, std::move(create), copies);
 }
 
 Task<Status> take_raw(RequestBody* body, Incoming& incoming, ContentDigests& digests) {

@@ -56,8 +56,7 @@ Task<Result<std::string>> StoreKeeper::keep(std::string extension, std::uint64_t
     CAIRN_RETURN_IF_ERROR(staged->write(last));
     return context_.store.publish(file, *std::move(staged));
   };
-  auto made = co_await pool.run(std::move(create));
-  CAIRN_CO_TRY(change, co_await committed(context_, std::move(made)));
+  CAIRN_CO_TRY(change, co_await committed(context_, pool, std::move(create)));
   counted.succeed();
   co_return change.name;
 }

@@ -36,8 +36,8 @@ Task<Result<Reply>> set_metadata(Context& context, Session& session, Body& body)
                merge = prefix.flag == 'M'] {
     return store.set_metadata(name, text, merge, Origin());
   };
-  auto made = co_await context.store.pool(name.store_path()).run(std::move(work));
-  CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
+  DiskPool& pool = context.store.pool(name.store_path());
+  CAIRN_CO_TRY(change, co_await committed(context, pool, std::move(work)));
   counted.succeed();
   co_return Reply();
 }

@@ -22,16 +22,16 @@ Task<Result<Change>> remove_file(Context& context, RemoteName name, bool to_tras
     if (!tombstone) return Change{};
     return made;
   };
-  auto made = co_await pool.run(std::move(work));
+  auto made = co_await durable(context, pool, std::move(work));
   if (made && made->name.empty()) {
     // It has not arrived here yet, or it never was: the tombstone meets it when it comes.
     CAIRN_CO_TRY(found, co_await context.remote().probe(name));
     if (found.presence != wire::Presence::present)
       co_return Error{Errc::not_found, std::string(name.text())};
     auto force = [&store = context.store, &name, here] { return store.remove(name, here, true); };
-    made = co_await pool.run(std::move(force));
+    made = co_await durable(context, pool, std::move(force));
   }
-  CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
+  CAIRN_CO_TRY(change, co_await copied(context, std::move(made)));
   counted.succeed();
   co_return change;
 }

@@ -83,8 +83,8 @@ Task<Result<Reply>> restore(Context& context, const json& request) {
   if (name.kind() == FileKind::appender && owner != 0 && owner != context.store.node_id())
     co_return Error{Errc::not_found, "only node " + std::to_string(owner) + " restores this file"};
   auto work = [&store = context.store, &name] { return store.restore_from_trash(name); };
-  auto made = co_await context.store.pool(name.store_path()).run(std::move(work));
-  CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
+  DiskPool& pool = context.store.pool(name.store_path());
+  CAIRN_CO_TRY(change, co_await committed(context, pool, std::move(work)));
   co_return reply_of({{"restored", true}});
 }
 

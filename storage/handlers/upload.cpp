@@ -36,8 +36,8 @@ Task<Result<Reply>> upload_any(Context& context, const Session& session, Body& b
     return content.in_memory() ? store.create(file, store_path, content.view())
                                : store.publish(file, std::move(content.staged()));
   };
-  auto made = co_await context.store.pool(store_path).run(std::move(create));
-  CAIRN_CO_TRY(change, co_await committed(context, std::move(made), copies));
+  DiskPool& pool = context.store.pool(store_path);
+  CAIRN_CO_TRY(change, co_await committed(context, pool, std::move(create), copies));
   counted.succeed();
   context.counters.last_source_update = static_cast<std::uint64_t>(std::time(nullptr));
   co_return upload_reply(context, change.name, body.flags(), copies);
@@ -105,8 +105,7 @@ Task<Result<Reply>> upload_slave(Context& context, Session& session, Body& body)
     return content.in_memory() ? store.put(slave, content.view(), Origin())
                                : store.put(slave, std::move(content.staged()), Origin());
   };
-  auto made = co_await pool.run(std::move(put));
-  CAIRN_CO_TRY(change, co_await committed(context, std::move(made), copies));
+  CAIRN_CO_TRY(change, co_await committed(context, pool, std::move(put), copies));
   counted.succeed();
   context.counters.last_source_update = static_cast<std::uint64_t>(std::time(nullptr));
   co_return upload_reply(context, change.name, body.flags(), copies);
@@ -148,8 +147,8 @@ Task<Result<Reply>> create_link(Context& context, Session& session, Body& body) 
   auto link = [&store = context.store, &source, &prefix, &wanted] {
     return store.link(source, prefix.extension, wanted ? &*wanted : nullptr, Origin());
   };
-  auto made = co_await context.store.pool(source.store_path()).run(std::move(link));
-  CAIRN_CO_TRY(change, co_await committed(context, std::move(made)));
+  DiskPool& pool = context.store.pool(source.store_path());
+  CAIRN_CO_TRY(change, co_await committed(context, pool, std::move(link)));
   counted.succeed();
   co_return Reply(stored_file_reply(context, change.name));
 }

@@ -13,8 +13,7 @@ namespace {
 
 constexpr std::uint64_t kPieceMax = 1 << 20;    // bytes of content in one operation
 constexpr std::uint64_t kPieceMin = 256 * 1024; // rather a larger batch than many small pieces
-constexpr std::size_t kOpsPerBatch = 1024;
-constexpr std::uint64_t kOpOverhead = 256; // bytes of an operation without content, about
+constexpr std::uint64_t kOpOverhead = 256;      // bytes of an operation without content, about
 constexpr std::size_t kListPage = 1000;
 constexpr std::size_t kTombstonePage = 1000;
 constexpr std::size_t kRecordsPerCall = 20'000; // passed over before the caller is heard again
@@ -144,7 +143,7 @@ Result<Outgoing> ChangeSource::next(const SendPlan& plan) {
   const std::uint64_t end = binlog_.end_seq();
   std::size_t retry = 0;
   std::size_t scanned = 0;
-  while (out.sent.bytes < plan.bytes_max && out.sent.ops.size() < kOpsPerBatch) {
+  while (out.sent.bytes < plan.bytes_max && out.sent.ops.size() < kBatchOpsMax) {
     if (pieces_) {
       emit_piece(out);
     } else if (retry < plan.retries.size()) {

@@ -79,6 +79,11 @@ std::optional<SendPlan> SenderState::plan(UnixMs now) {
   // A batch that is larger than the window alone still goes when nothing else is on its way.
   if (!in_flight_.empty() && bytes_in_flight_ + limits_.batch_bytes > limits_.window_bytes)
     return std::nullopt;
+  const auto is_small = [this](const SentBatch& batch) {
+    return batch.bytes < limits_.batch_bytes / 4 && batch.ops.size() < kBatchOpsMax / 4;
+  };
+  const auto small = std::count_if(in_flight_.begin(), in_flight_.end(), is_small);
+  if (static_cast<std::size_t>(small) >= limits_.small_batches_max) return std::nullopt;
 
   SendPlan plan;
   plan.bytes_max = limits_.batch_bytes;

@@ -18,11 +18,17 @@ namespace cairn::storage {
 
 using UnixMs = std::uint64_t;
 
+// Operations of one batch, at the most.
+inline constexpr std::size_t kBatchOpsMax = 1024;
+
 struct SenderLimits {
   std::uint64_t window_bytes = 16 << 20; // unacknowledged content
   std::uint64_t batch_bytes = 1 << 20;   // content of one batch
   std::size_t batches_max = 64;          // unacknowledged batches
-  std::size_t retries_max = 10'000;      // waiting retries; more: new records wait
+  // Unacknowledged batches that hold less than a quarter of what a batch may. Each costs the peer a
+  // commit: what is logged while so many are on their way goes together in the next one.
+  std::size_t small_batches_max = 2;
+  std::size_t retries_max = 10'000; // waiting retries; more: new records wait
 };
 
 // A position in the source's log with the running totals there (LogRecord::own_files, own_bytes).

@@ -98,6 +98,20 @@ TEST(SenderState, WindowClosesAndOpens) {
   EXPECT_EQ(state.acked_position().seq, 1U);
 }
 
+TEST(SenderState, SmallBatchesWaitForEachOther) {
+  SenderLimits limits;
+  limits.window_bytes = 1000;
+  limits.batch_bytes = 100;
+  SenderState state = tailing(limits);
+  state.sent(batch_through(1, 24));
+  state.sent(batch_through(2, 25)); // not small: a quarter of what a batch may hold
+  ASSERT_TRUE(state.plan(0));
+  state.sent(batch_through(3, 1));
+  EXPECT_FALSE(state.plan(0));
+  ASSERT_TRUE(state.acked({}, 0));
+  EXPECT_TRUE(state.plan(0));
+}
+
 TEST(SenderState, AnUnknownPeerIsBroughtUp) {
   SenderState state({}, "peer", "log");
   EXPECT_FALSE(state.begin({}, 0, 10).has_value());
