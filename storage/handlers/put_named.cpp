@@ -98,8 +98,8 @@ Task<Result<Reply>> put_named(Context& context, Session&, Body& body) {
     reply.crc32 = content.in_memory() ? crc32(0, content.view()) : content.staged().crc32();
     return put(context.store, name, request, content, reply.crc32);
   };
-  auto made = co_await context.store.pool(store_path).run(std::move(work));
-  CAIRN_CO_TRY(change, co_await committed(context, std::move(made), copies));
+  DiskPool& pool = context.store.pool(store_path);
+  CAIRN_CO_TRY(change, co_await committed(context, pool, std::move(work), copies));
   reply.was_there = change.seq == 0;
   if (!reply.was_there)
     context.counters.last_source_update = static_cast<std::uint64_t>(std::time(nullptr));
