@@ -348,7 +348,8 @@ Task<Status> Copier::make_link(Attempt& at) {
   item(Change::linked, at.work.seen, {}, false, at.path, " => " + at.work.link_to);
   ++tally_.hard_links;
   const wire::Bytes sha256 = first->sha256;
-  finished(at, at.work.seen, inode, sha256, kRowLinked);
+  // A tar stream tells nothing of it but the name.
+  finished(at, options_.tar != nullptr ? first->seen : at.work.seen, inode, sha256, kRowLinked);
   touch(at.batch, parent_of(at.path));
   co_return Status();
 }

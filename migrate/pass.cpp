@@ -31,27 +31,27 @@ Pass::Pass(Session& session, Ledger& ledger, Limiter& limiter, Tally& tally, Opt
       tally_(tally),
       books_("migrate-books", 1),
       changed_(io_) {
-  Worker::Options work;
-  work.root = options_.root;
-  work.copy = options_.copy;
-  work.run = options_.run;
-  work.pass = options_.pass;
-  work.quick_check = options_.quick_check;
-  work.dry_run = options_.dry_run;
-  work.server = options_.server;
-  work.spill = options_.spill;
-  work.fastdfs = options_.fastdfs;
-  work.tar = options_.tar;
-  work.item = options_.item;
-  work.problem = options_.problem;
+  Worker::Options worker;
+  worker.root = options_.root;
+  worker.copy = options_.copy;
+  worker.run = options_.run;
+  worker.pass = options_.pass;
+  worker.quick_check = options_.quick_check;
+  worker.dry_run = options_.dry_run;
+  worker.server = options_.server;
+  worker.spill = options_.spill;
+  worker.fastdfs = options_.fastdfs;
+  worker.tar = options_.tar;
+  worker.item = options_.item;
+  worker.problem = options_.problem;
   Worker::Record record = [this](Ledger::Batch batch, std::optional<std::string> path) {
     this->record(std::move(batch), std::move(path));
   };
   if (GroupDestination* group = session.group())
-    copier_ = std::make_unique<FastdfsCopier>(ledger, *group, std::move(work), limiter, tally,
+    copier_ = std::make_unique<FastdfsCopier>(ledger, *group, std::move(worker), limiter, tally,
                                               std::move(record));
   else
-    copier_ = std::make_unique<Copier>(ledger, session.destination(), std::move(work), limiter,
+    copier_ = std::make_unique<Copier>(ledger, session.destination(), std::move(worker), limiter,
                                        tally, std::move(record));
 
   Scanner::Options scan;

@@ -380,8 +380,8 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   options.root = what.source;
   options.copy = &what.options;
   options.filter = &machine.filter;
-  options.run = what.runs;
-  options.pass = what.runs; // of failures: each run tries them again
+  // Of failures: each run tries them again, also one that only shows what it would do.
+  options.run = options.pass = what.runs + (args.dry_run ? 1 : 0);
   options.spill = job.spill_folder();
   options.dry_run = args.dry_run;
   TarShelf shelf(what.options.memory / 4);

@@ -86,7 +86,7 @@ TarReader::~TarReader() {
 Error TarReader::failed() const {
   const char* text = ::archive_error_string(archive_);
   const int cause = ::archive_errno(archive_);
-  const bool of_system = cause > 0 && cause != ARCHIVE_ERRNO_FILE_FORMAT && cause != EILSEQ;
+  const bool of_system = cause > 0 && cause != EILSEQ;
   return Error{of_system ? Errc::io_error : Errc::corrupt,
                "the tar stream: " + std::string(text != nullptr ? text : "it cannot be read")};
 }

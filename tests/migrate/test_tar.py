@@ -16,10 +16,10 @@ import trees
 
 
 class Tar(trees.MigrateTest):
-    def pack(self, name, *options):
+    def pack(self, name, *options, what=(".",)):
         """The source as GNU tar packs it."""
         path = os.path.join(self.folder, name)
-        subprocess.run(["tar", *options, "-C", self.source, "-cf", path, "."], check=True,
+        subprocess.run(["tar", *options, "-C", self.source, "-cf", path, *what], check=True,
                        stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return path
 
@@ -56,8 +56,8 @@ class Tar(trees.MigrateTest):
 
     def test_compressed_and_without_directories(self):
         trees.make_tree(self.source, 42, directories=4, odd=False)
-        path = self.pack("old.tgz", "--format=gnu", "-z", "--no-recursion", "-T",
-                         self.names("2000/00", "2001/01"))
+        path = self.pack("old.tgz", "--format=gnu", "-z",
+                         what=("--no-recursion", "-T", self.names("2000/00", "2001/01")))
         done = self.summary("run", "--job", "z", f"tar:{path}", self.export)
         self.assertEqual((done["files"], done["failed"]), (20, 0))
         self.assertEqual({p: e[-1] for p, e in trees.describe(self.back()).items() if len(e) > 5},
