@@ -2,6 +2,7 @@
 #include "client/transfer.h"
 
 #include "common/base/text.h"
+#include "common/base/write_all.h"
 
 #include <cerrno>
 #include <cstring>
@@ -98,16 +99,6 @@ struct ReaderSource final : Source::Body {
   bool touched = false;
 };
 
-Status write_all(int fd, std::span<const std::byte> bytes, const std::string& name) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno_error("write " + name, errno);
-    bytes = bytes.subspan(static_cast<std::size_t>(count));
-  }
-  return {};
-}
-
 // Writes beside the target and renames at the end, so that nobody sees half a file.
 struct FileSink final : Sink::Body {
   FileSink(Descriptor d, std::filesystem::path t, std::filesystem::path f)
@@ -117,7 +108,7 @@ struct FileSink final : Sink::Body {
   }
 
   Status write(std::span<const std::byte> bytes) override {
-    return write_all(fd.get(), bytes, temporary.string());
+    return write_all(fd.get(), bytes, "write " + temporary.string());
   }
   bool restart() override {
     return ::lseek(fd.get(), 0, SEEK_SET) == 0 && ::ftruncate(fd.get(), 0) == 0;
@@ -207,7 +198,7 @@ Result<Sink> Sink::file(const std::filesystem::path& path) {
     auto device = std::make_shared<Descriptor>(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
     if (device->get() < 0) return errno_error("open " + path.string(), errno);
     return writer([device, name = path.string()](std::span<const std::byte> bytes) -> Status {
-      return write_all(device->get(), bytes, name);
+      return write_all(device->get(), bytes, "write " + name);
     });
   }
   std::filesystem::path temporary = path;

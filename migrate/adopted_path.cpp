@@ -3,6 +3,7 @@
 
 #include "common/base/durable_file.h"
 #include "common/base/text.h"
+#include "common/base/write_all.h"
 #include "migrate/entry.h"
 
 #include <algorithm>
@@ -46,16 +47,6 @@ Result<std::vector<std::string>> names_in(int base, const std::string& below) {
   }
   std::ranges::sort(out);
   return out;
-}
-
-Status write_all(int fd, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno_error("write", errno);
-    bytes = bytes.subspan(static_cast<std::size_t>(count));
-  }
-  return {};
 }
 
 // Gives an unnamed file its name.
@@ -163,7 +154,7 @@ Status AdoptedPath::make_folder() const {
 Status AdoptedPath::put(const std::string& below, std::span<const std::byte> bytes,
                         std::uint32_t mtime, const struct stat& like) const {
   CAIRN_TRY(file, unnamed_in(folder()));
-  CAIRN_RETURN_IF_ERROR(write_all(file.get(), bytes));
+  CAIRN_RETURN_IF_ERROR(write_all(file.get(), bytes, "write"));
   static_cast<void>(!::fchown(file.get(), like.st_uid, like.st_gid)); // as well as we may
   static_cast<void>(!::fchmod(file.get(), 0644));
   timespec times[2] = {};
@@ -188,7 +179,7 @@ Status AdoptedPath::link(const fs::path& target, const std::string& below) const
       if (count < 0) return errno_error(target.string(), errno);
       if (count == 0) break;
       CAIRN_RETURN_IF_ERROR(
-          write_all(file.get(), std::span(buffer).first(static_cast<std::size_t>(count))));
+          write_all(file.get(), std::span(buffer).first(static_cast<std::size_t>(count)), "write"));
     }
   }
   static_cast<void>(!::fchown(file.get(), status.st_uid, status.st_gid));

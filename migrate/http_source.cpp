@@ -3,6 +3,7 @@
 
 #include "common/auth/signature.h"
 #include "common/base/text.h"
+#include "common/base/write_all.h"
 #include "common/net/http_client.h"
 #include "common/net/http_range.h"
 
@@ -33,13 +34,7 @@ public:
   Spill& operator=(const Spill&) = delete;
 
   Status write(std::span<const std::byte> bytes) const {
-    while (!bytes.empty()) {
-      const ssize_t count = ::write(fd_, bytes.data(), bytes.size());
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return errno_error("a temporary file", errno);
-      bytes = bytes.subspan(static_cast<std::size_t>(count));
-    }
-    return {};
+    return write_all(fd_, bytes, "write a temporary file");
   }
   // The same file for who reads.
   Result<std::shared_ptr<SourceFile>> reader() const {
@@ -213,8 +208,7 @@ std::vector<std::string> index_names(std::string_view page) {
     if (!clean.empty()) out.push_back(clean + (is_directory ? "/" : ""));
   }
   std::ranges::sort(out);
-  const auto twice = std::ranges::unique(out);
-  out.erase(twice.begin(), twice.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 

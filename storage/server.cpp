@@ -553,6 +553,8 @@ void StorageServer::stop() {
   p.front.stop();
   p.rules->stop();
   p.io.stop();
+  // Their idle connections belong to the contexts, which go before them.
+  for (auto& remote : p.remotes) remote->pool().close();
   p.background.stop();
   p.rules->close();
   if (auto committed = p.binlog->commit_blocking(p.binlog->end_seq()); !committed)

@@ -1,5 +1,6 @@
 // cairn cp, cairn sync: between local files and the namespace, and inside it.
 #include "common/base/text.h"
+#include "common/base/write_all.h"
 #include "tools/cluster_path.h"
 #include "tools/progress.h"
 #include "tools/tree_verbs.h"
@@ -359,14 +360,8 @@ private:
     std::string temporary = (to.local.parent_path() / ".cairn-XXXXXX").string();
     const int fd = ::mkostemp(temporary.data(), O_CLOEXEC);
     if (fd < 0) return errno_error(temporary, errno);
-    Sink::Writer out = [fd, &temporary](std::span<const std::byte> bytes) -> Status {
-      while (!bytes.empty()) {
-        const ssize_t count = ::write(fd, bytes.data(), bytes.size());
-        if (count < 0 && errno == EINTR) continue;
-        if (count < 0) return errno_error(temporary, errno);
-        bytes = bytes.subspan(static_cast<std::size_t>(count));
-      }
-      return {};
+    Sink::Writer out = [fd, &temporary](std::span<const std::byte> bytes) {
+      return write_all(fd, bytes, temporary);
     };
     Status done = tree->read(from.path.path, std::move(out));
     if (done && ::fchmod(fd, source.mode & 0777U) != 0) done = errno_error(temporary, errno);

@@ -1,28 +1,14 @@
 // cairn download
+#include "common/base/write_all.h"
 #include "tools/context.h"
 #include "tools/progress.h"
 #include "tools/verbs.h"
 
 #include <nlohmann/json.hpp>
 
-#include <cerrno>
 #include <unistd.h>
 
 namespace cairn::tools {
-
-namespace {
-
-Status write_out(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(STDOUT_FILENO, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno_error("write to standard output", errno);
-    bytes = bytes.subspan(static_cast<std::size_t>(count));
-  }
-  return {};
-}
-
-} // namespace
 
 int run_download(Context& context, const DownloadArgs& args) {
   const std::string what = "download " + args.id;
@@ -33,7 +19,10 @@ int run_download(Context& context, const DownloadArgs& args) {
   const bool to_stdout = output == "-";
   auto client = context.client();
   if (!client) return context.fail(what, client.error());
-  auto sink = to_stdout ? Result<Sink>(Sink::writer(&write_out)) : Sink::file(output);
+  Sink::Writer out = [](std::span<const std::byte> bytes) {
+    return write_all(STDOUT_FILENO, bytes, "write to standard output");
+  };
+  auto sink = to_stdout ? Result<Sink>(Sink::writer(std::move(out))) : Sink::file(output);
   if (!sink) return context.fail(what, sink.error());
 
   DownloadOptions options;

@@ -2,6 +2,7 @@
 #include "tools/local_process.h"
 
 #include "common/base/text.h"
+#include "common/base/write_all.h"
 
 #include <arpa/inet.h>
 #include <array>
@@ -231,12 +232,8 @@ Status write_small_file(const std::filesystem::path& file, std::string_view text
   ::unlink(temporary.c_str());
   const Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
   if (fd.get() < 0) return errno_error("create " + temporary.string(), errno);
-  while (!text.empty()) {
-    const ssize_t count = ::write(fd.get(), text.data(), text.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno_error("write " + temporary.string(), errno);
-    text.remove_prefix(static_cast<std::size_t>(count));
-  }
+  CAIRN_RETURN_IF_ERROR(
+      write_all(fd.get(), std::as_bytes(std::span(text)), "write " + temporary.string()));
   if (::rename(temporary.c_str(), file.c_str()) != 0)
     return errno_error("rename to " + file.string(), errno);
   return {};

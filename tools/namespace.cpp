@@ -1,6 +1,7 @@
 // cairn namespace backup, restore and dump
 #include "common/base/crc32.h"
 #include "common/base/file_id.h"
+#include "common/base/write_all.h"
 #include "common/wire/namespace_backup.h"
 #include "tools/cluster_path.h"
 #include "tools/local_process.h"
@@ -38,13 +39,8 @@ public:
 
   Status write(wire::View bytes) {
     if (failure_) return *failure_;
-    while (!bytes.empty()) {
-      const ssize_t count = ::write(fd_, bytes.data(), bytes.size());
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return errno_error("write " + part_.string(), errno);
-      bytes = bytes.subspan(static_cast<std::size_t>(count));
-      size_ += static_cast<std::uint64_t>(count);
-    }
+    CAIRN_RETURN_IF_ERROR(write_all(fd_, bytes, "write " + part_.string()));
+    size_ += bytes.size();
     return {};
   }
   Status number(std::uint32_t value) {

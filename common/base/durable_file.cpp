@@ -1,6 +1,8 @@
 // Durable replacement of small files.
 #include "common/base/durable_file.h"
 
+#include "common/base/write_all.h"
+
 #include <array>
 #include <cerrno>
 #include <fcntl.h>
@@ -40,12 +42,8 @@ Status write_and_sync(const std::filesystem::path& path, std::string_view conten
       ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
   if (!file.is_open()) return failed("open", path);
   if (::fchmod(file.get(), 0644) != 0) return failed("chmod", path);
-  while (!content.empty()) {
-    const ssize_t count = ::write(file.get(), content.data(), content.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return failed("write", path);
-    content.remove_prefix(static_cast<std::size_t>(count));
-  }
+  CAIRN_RETURN_IF_ERROR(
+      write_all(file.get(), std::as_bytes(std::span(content)), "write " + path.string()));
   if (::fsync(file.get()) != 0) return failed("fsync", path);
   if (file.close_now() != 0) return failed("close", path);
   return {};

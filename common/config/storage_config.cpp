@@ -60,9 +60,10 @@ void add_store_paths(OptionList<C>& list) {
       });
   Option& adopt_from = list.custom(
       "adopt_from", "an absolute path",
-      "Below this directory of the machine a migrator that knows the cluster's secret may have "
-      "files taken over without sending them (cairn-migrate run --mode adopt); no symbolic link "
-      "is followed there. May be repeated; without it nothing can be.",
+      "Below this directory of the machine, say /srv/old/images, a migrator that knows the "
+      "cluster's "
+      "secret may have files taken over without sending them (cairn-migrate run --mode adopt); no "
+      "symbolic link is followed there. Without it nothing can be.",
       [](C& config, std::string_view value) -> Status {
         const std::filesystem::path path(value);
         if (!path.is_absolute())
@@ -72,7 +73,6 @@ void add_store_paths(OptionList<C>& list) {
       },
       [](const C&) { return std::string(); });
   adopt_from.repeatable = true;
-  adopt_from.example = "/srv/old/images";
   list.integer("subdir_count_per_path", &C::subdir_count_per_path, 1, 256, "directories",
                "Directories on each of the two levels below a store path.");
   list.choice("file_distribute_path_mode", &C::file_distribute_path_mode,

@@ -11,8 +11,8 @@ public:
   // `context` outlives the keeper.
   explicit StoreKeeper(Context& context) : context_(context) {}
 
-  Task<Result<std::string>> keep(std::string extension, std::uint64_t size_max,
-                                 PullBody& body) override;
+  Task<Result<std::string>> keep(std::string extension, std::uint64_t size_max, PullBody& body,
+                                 Arriving& arriving) override;
   std::string group() const override { return context_.config.group_name; }
 
 private:

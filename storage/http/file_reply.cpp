@@ -161,12 +161,18 @@ void add_cache_tag(HttpReply& reply, const std::string& tag) {
 
 HttpReply file_reply(const HttpRequest& request, const RemoteName& name, const OpenFile& file,
                      const FileReplyContext& context) {
-  HttpReply reply;
-  reply.headers.reserve(12);
   Validators validators = validators_of(name, file, context.now);
   if (context.last_modified) validators.last_modified = *context.last_modified;
-  reply.headers.emplace_back("ETag", validators.etag);
-  reply.headers.emplace_back("Last-Modified", format_http_date(*validators.last_modified));
+  return file_reply(request, validators, file, context);
+}
+
+HttpReply file_reply(const HttpRequest& request, const Validators& validators, const OpenFile& file,
+                     const FileReplyContext& context) {
+  HttpReply reply;
+  reply.headers.reserve(12);
+  if (!validators.etag.empty()) reply.headers.emplace_back("ETag", validators.etag);
+  if (validators.last_modified)
+    reply.headers.emplace_back("Last-Modified", format_http_date(*validators.last_modified));
   if (!context.cache_control.empty())
     reply.headers.emplace_back("Cache-Control", context.cache_control);
 

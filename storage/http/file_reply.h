@@ -45,6 +45,9 @@ void add_cache_tag(HttpReply& reply, const std::string& tag);
 // site's origin.
 HttpReply file_reply(const HttpRequest& request, const RemoteName& name, const OpenFile& file,
                      const FileReplyContext& context);
+// The same for a file without a name yet, with these validators, as far as there are any.
+HttpReply file_reply(const HttpRequest& request, const Validators& validators, const OpenFile& file,
+                     const FileReplyContext& context);
 
 // A 200 with bytes [start, end) of an FLV file behind its own first 13 bytes (header and first tag
 // size), so that a player can begin in the middle. Needs 13 < start < end <= size.

@@ -4,6 +4,7 @@
 #include "common/base/text.h"
 #include "common/daemon/log.h"
 #include "common/net/http_range.h"
+#include "common/net/send_file.h"
 #include "common/rules/uri.h"
 #include "storage/rules/on_context.h"
 
@@ -12,6 +13,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <ctime>
@@ -30,6 +32,10 @@ using std::chrono::steady_clock;
 
 constexpr std::size_t kBufferedMax = 8 * 1024 * 1024;
 constexpr std::size_t kPiece = 256 * 1024;
+// How long an origin may pause while it sends an object, all pauses together.
+constexpr std::chrono::seconds kPauseMax{60};
+// What a client is sent of an object on its way before it is looked again how much has come.
+constexpr std::uint64_t kSendMax = 256 * 1024;
 // Names remembered as absent at an origin.
 constexpr std::size_t kAbsentMax = 100'000;
 
@@ -98,7 +104,6 @@ public:
     offset_ += count;
     co_return count;
   }
-  std::optional<std::uint64_t> length() const override { return file_.size; }
 
 private:
   DiskPool& disk_;
@@ -118,6 +123,10 @@ public:
 
   Task<Result<std::size_t>> read_some(std::span<std::byte> out) override {
     CAIRN_CO_TRY(count, co_await call_.read_some(out));
+    // A server that drips would hold its place among the requests for ever.
+    size_ += count;
+    if (steady_clock::now() - begun_ > transfer_time_max(size_, kPauseMax))
+      co_return Error{Errc::timeout, "the origin sends less than 1 KiB/s"};
     if (digest_ && count > 0) EVP_DigestUpdate(digest_.get(), out.data(), count);
     if (digest_ && count == 0) {
       std::array<unsigned char, EVP_MAX_MD_SIZE> sum{};
@@ -133,7 +142,6 @@ public:
     }
     co_return count;
   }
-  std::optional<std::uint64_t> length() const override { return call_.length(); }
 
 private:
   struct Free {
@@ -141,6 +149,8 @@ private:
   };
   HttpCall& call_;
   std::unique_ptr<EVP_MD_CTX, Free> digest_;
+  std::uint64_t size_ = 0; // bytes read
+  steady_clock::time_point begun_ = steady_clock::now();
 };
 
 // The extension that an ID keeps: at most six letters and digits.
@@ -238,13 +248,32 @@ Task<Result<HttpReply>> pass_on(HttpCall call, bool head) {
   co_return reply;
 }
 
+// Used on the origins' thread, but for its end. Holds nothing of Asio, since clients hold it.
 struct Origins::Flight {
-  explicit Flight(const asio::any_io_executor& executor) : done(executor) {
-    done.expires_at(asio::steady_timer::time_point::max());
-  }
-  asio::steady_timer done; // cancelled when finished
-  bool finished = false;
-  Result<wire::AliasRow> result{Errc::unavailable};
+  Flight(std::shared_ptr<const RulesVersion> version, const rules::RuleSet& from_set,
+         const rules::Origin& from, const std::shared_ptr<asio::steady_timer>& timer)
+      : keep_alive(std::move(version)),
+        set(from_set),
+        origin(from),
+        changed(timer),
+        arriving([weak = changed] {
+          if (const auto alive = weak.lock()) alive->cancel();
+        }) {}
+
+  const std::shared_ptr<const RulesVersion> keep_alive; // of both:
+  const rules::RuleSet& set;
+  const rules::Origin& origin;
+  std::string key;        // among the flights
+  std::string absent_key; // among what origins do not have
+  std::string target;
+  std::string host;
+  std::string path;
+  std::shared_ptr<Counters> counters;
+  std::optional<Inflight> inflight;
+  // Cancelled with every change, which wakes all who wait. Owned by fly(): gone when it has ended.
+  std::weak_ptr<asio::steady_timer> changed;
+  Arriving arriving;
+  std::optional<Result<wire::AliasRow>> result; // set at the end
 };
 
 Origins::Origins(asio::io_context& context, LiveRules& live, ObjectKeeper& keeper)
@@ -284,24 +313,22 @@ void Origins::note_absent(const std::string& key, std::chrono::seconds ttl) {
   absent_[key] = steady_clock::now() + ttl;
 }
 
-Task<Result<wire::AliasRow>> Origins::fetch(const rules::Origin& origin, std::string target,
-                                            std::string host, std::string path,
-                                            Counters& counters) {
+Task<Result<wire::AliasRow>> Origins::fetch(Flight& flight) {
+  const rules::Origin& origin = flight.origin;
   wire::AliasRow row;
-  row.host = std::move(host);
-  row.path = std::move(path);
+  row.host = flight.host;
+  row.path = flight.path;
   Result<std::string> name{Errc::unavailable};
-  std::optional<std::uint64_t> size;
   if (origin.kind == rules::OriginKind::file) {
-    auto open = [&origin, &target] { return open_below(origin.root, target); };
+    auto open = [&flight] { return open_below(flight.origin.root, flight.target); };
     CAIRN_CO_TRY(file, co_await disk_.run(std::move(open)));
     if (file.mtime > 0) row.mtime = static_cast<std::uint64_t>(file.mtime);
-    size = file.size;
+    flight.arriving.begin(file.size, row.mtime);
     FileBody body(disk_, std::move(file), origin.verify);
-    name = co_await keeper_.keep(extension_of(row.path), origin.size_max, body);
+    name = co_await keeper_.keep(extension_of(row.path), origin.size_max, body, flight.arriving);
   } else {
     HttpAsk ask;
-    ask.target = rules::escape_path(target);
+    ask.target = rules::escape_path(flight.target);
     CAIRN_CO_TRY(call, co_await ask_origin(origin, std::move(ask)));
     if (call.status() == 404 || call.status() == 410) co_return Error{Errc::not_found};
     if (call.status() != 200)
@@ -309,60 +336,125 @@ Task<Result<wire::AliasRow>> Origins::fetch(const rules::Origin& origin, std::st
     if (const auto time = parse_http_date(call.header("Last-Modified"), std::time(nullptr));
         time && *time > 0)
       row.mtime = static_cast<std::uint64_t>(*time);
-    size = call.length();
+    flight.arriving.begin(call.length(), row.mtime);
     HttpBody body(call, origin.verify);
-    name = co_await keeper_.keep(extension_of(row.path), origin.size_max, body);
+    name = co_await keeper_.keep(extension_of(row.path), origin.size_max, body, flight.arriving);
   }
   if (!name) co_return std::move(name).error();
-  ++counters.stored;
-  if (size) counters.bytes += *size;
+  ++flight.counters->stored;
+  flight.counters->bytes += flight.arriving.size();
   row.target = "id:" + keeper_.group() + "/" + *name;
   co_return co_await live_.add_alias(std::move(row));
 }
 
-Task<Result<wire::AliasRow>> Origins::pull_once(
-    [[maybe_unused]] std::shared_ptr<const RulesVersion> keep_alive, const rules::RuleSet& set,
-    const rules::Origin& origin, std::string target, std::string host, std::string path) {
-  const std::string key = set.name + "/" + origin.name + '\0' + host + '\0' + path;
-  const std::string absent_key = set.name + "/" + origin.name + '\0' + target;
-  const auto counters = counters_of(set, origin);
-  if (is_absent(absent_key)) {
-    ++counters->absent;
-    co_return Error{Errc::not_found};
+Task<void> Origins::fly(std::shared_ptr<Flight> flight,
+                        std::shared_ptr<asio::steady_timer> changed) {
+  auto result = co_await fetch(*flight);
+  if (result.code() == Errc::not_found) {
+    ++flight->counters->absent;
+    note_absent(flight->absent_key, flight->origin.not_found_ttl);
+  } else if (!result) {
+    ++flight->counters->failed;
+    log().warn("pull failed origin={}/{} error={}", flight->set.name, flight->origin.name,
+               result.error().text());
   }
-  if (const auto found = flights_.find(key); found != flights_.end()) {
-    const std::shared_ptr<Flight> flight = found->second;
-    while (!flight->finished) co_await flight->done.async_wait(as_result);
-    co_return flight->result;
-  }
-  const Inflight inflight(counters, origin.inflight);
-  if (!inflight.took()) co_return Error{Errc::busy, "too many requests to the origin"};
-  const auto flight = std::make_shared<Flight>(co_await asio::this_coro::executor);
-  flights_[key] = flight;
-  ++counters->pulls;
-  flight->result =
-      co_await fetch(origin, std::move(target), std::move(host), std::move(path), *counters);
-  flight->finished = true;
-  flights_.erase(key);
-  flight->done.cancel();
-  if (flight->result.code() == Errc::not_found) {
-    ++counters->absent;
-    note_absent(absent_key, origin.not_found_ttl);
-  } else if (!flight->result) {
-    ++counters->failed;
-    log().warn("pull failed origin={}/{} error={}", set.name, origin.name,
-               flight->result.error().text());
-  }
-  co_return flight->result;
+  if (!result) flight->arriving.fail(result.error());
+  flight->inflight.reset();
+  flight->result = std::move(result);
+  flights_.erase(flight->key);
+  changed->cancel();
 }
 
-Task<Result<wire::AliasRow>> Origins::pull(
-    [[maybe_unused]] std::shared_ptr<const RulesVersion> keep_alive, const rules::RuleSet& set,
-    const rules::Origin& origin, std::string target, std::string host, std::string path) {
-  // On its own thread: flights need no lock, and a pull goes on when its client leaves.
-  Task<Result<wire::AliasRow>> pulling = pull_once(
-      std::move(keep_alive), set, origin, std::move(target), std::move(host), std::move(path));
+Task<Result<Origins::Pulled>> Origins::pull_here(std::shared_ptr<const RulesVersion> keep_alive,
+                                                 const rules::RuleSet& set,
+                                                 const rules::Origin& origin, std::string target,
+                                                 std::string host, std::string path, bool stored) {
+  Pulled pulled;
+  // Another pull may have ended since the name was looked for: then this is known here.
+  if (auto row = co_await live_.alias(host, path); row && !row->target.empty()) {
+    pulled.row = *std::move(row);
+    co_return pulled;
+  }
+  std::string key = set.name + "/" + origin.name + '\0' + host + '\0' + path;
+  std::shared_ptr<Flight> flight;
+  if (const auto found = flights_.find(key); found != flights_.end()) {
+    flight = found->second;
+  } else {
+    std::string absent_key = set.name + "/" + origin.name + '\0' + target;
+    const auto counters = counters_of(set, origin);
+    if (is_absent(absent_key)) {
+      ++counters->absent;
+      co_return Error{Errc::not_found};
+    }
+    auto timer = std::make_shared<asio::steady_timer>(context_);
+    timer->expires_at(asio::steady_timer::time_point::max());
+    flight = std::make_shared<Flight>(std::move(keep_alive), set, origin, timer);
+    flight->inflight.emplace(counters, origin.inflight);
+    if (!flight->inflight->took()) co_return Error{Errc::busy, "too many requests to the origin"};
+    flight->key = key;
+    flight->absent_key = std::move(absent_key);
+    flight->target = std::move(target);
+    flight->host = std::move(host);
+    flight->path = std::move(path);
+    flight->counters = counters;
+    flights_[std::move(key)] = flight;
+    ++counters->pulls;
+    // On its own: it goes on when its clients leave.
+    spawn(context_.get_executor(), fly(flight, std::move(timer)), "storage.origins");
+  }
+  const auto changed = flight->changed.lock();
+  while (!flight->result) {
+    if (!changed) co_return Error{Errc::unavailable, "the pull has ended"};
+    if (!stored && flight->arriving.can_be_sent()) {
+      pulled.length = *flight->arriving.length();
+      pulled.mtime = flight->arriving.mtime();
+      pulled.flight = std::move(flight);
+      co_return pulled;
+    }
+    co_await changed->async_wait(as_result);
+  }
+  if (!*flight->result) co_return flight->result->error();
+  pulled.row = **flight->result;
+  co_return pulled;
+}
+
+Task<Result<Origins::Pulled>> Origins::pull(std::shared_ptr<const RulesVersion> keep_alive,
+                                            const rules::RuleSet& set, const rules::Origin& origin,
+                                            std::string target, std::string host, std::string path,
+                                            bool stored) {
+  Task<Result<Pulled>> pulling = pull_here(std::move(keep_alive), set, origin, std::move(target),
+                                           std::move(host), std::move(path), stored);
   co_return co_await run_on(context_, std::move(pulling));
+}
+
+Task<Result<Arriving::Part>> Origins::next_part(std::shared_ptr<Flight> flight,
+                                                std::uint64_t offset, std::uint64_t max) {
+  const auto changed = flight->changed.lock();
+  for (;;) {
+    CAIRN_CO_TRY(part, flight->arriving.look(offset, max));
+    if (part) co_return *std::move(part);
+    if (!changed) co_return Error{Errc::unavailable, "the pull has ended"};
+    co_await changed->async_wait(as_result);
+  }
+}
+
+Task<Status> Origins::send(std::shared_ptr<Flight> flight, Connection& to,
+                           std::chrono::milliseconds write_timeout, std::uint64_t offset,
+                           std::uint64_t length) {
+  while (length > 0) {
+    Task<Result<Arriving::Part>> next = next_part(flight, offset, std::min(length, kSendMax));
+    to.clear_deadline();
+    CAIRN_CO_TRY(part, co_await run_on(context_, std::move(next)));
+    to.set_write_timeout(write_timeout);
+    if (part.fd) {
+      CAIRN_CO_RETURN_IF_ERROR(co_await send_file_cached(to, disk_, *part.fd, offset, part.count));
+    } else {
+      CAIRN_CO_RETURN_IF_ERROR(co_await to.write(part.bytes));
+    }
+    offset += part.count;
+    length -= part.count;
+  }
+  co_return Status();
 }
 
 Task<Result<HttpReply>> Origins::pass_through(

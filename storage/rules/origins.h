@@ -7,7 +7,10 @@
 #include "common/net/http_client.h"
 #include "common/net/http_server.h"
 #include "common/rules/model.h"
+#include "storage/rules/arriving.h"
 #include "storage/rules/live_rules.h"
+
+#include <boost/asio/steady_timer.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -32,8 +35,6 @@ public:
   virtual ~PullBody() = default;
   // The next bytes; 0 at the end. Errors: those of the origin.
   virtual Task<Result<std::size_t>> read_some(std::span<std::byte> out) = 0;
-  // Bytes, if the origin says so.
-  virtual std::optional<std::uint64_t> length() const = 0;
 };
 
 // Stores what was pulled, as an upload is stored.
@@ -41,11 +42,11 @@ class ObjectKeeper {
 public:
   virtual ~ObjectKeeper() = default;
   // Stores all of `body` under a new name of this group and answers it ("M00/…") when it is
-  // durable. `size_max` bytes are taken at most. Errors: those of the body; no_space, io_error,
-  // unavailable (the node takes no changes), invalid_argument (too large, or not the promised
-  // length).
+  // durable. Reads through `arriving`, which has begun, and completes it as soon as all is there.
+  // `size_max` bytes are taken at most. Errors: those of the body; no_space, io_error, unavailable
+  // (the node takes no changes), invalid_argument (too large, or not the promised length).
   virtual Task<Result<std::string>> keep(std::string extension, std::uint64_t size_max,
-                                         PullBody& body) = 0;
+                                         PullBody& body, Arriving& arriving) = 0;
   virtual std::string group() const = 0;
 };
 
@@ -65,13 +66,31 @@ public:
   // Pulls run on `context`; all references outlive this.
   Origins(boost::asio::io_context& context, LiveRules& live, ObjectKeeper& keeper);
 
+  // An object that is being pulled.
+  struct Flight;
+  // What a pull gives: a stored object, or one of which the first bytes have come.
+  struct Pulled {
+    wire::AliasRow row;             // what the name leads to; empty with a flight
+    std::shared_ptr<Flight> flight; // null: it is stored
+    std::uint64_t length = 0;       // of a flight: bytes of the object
+    std::uint64_t mtime = 0;        // of a flight: unix seconds, 0: unknown
+  };
+
   // Fetches `target` (a decoded path) from an origin, stores it, and makes the alias `host`,
-  // `path`. Requests for one alias at the same time share one pull. Errors: not_found (the origin
-  // does not have it, remembered for not_found_ttl), busy (inflight), and what went wrong at the
-  // origin or the store. `set` and `origin` live as long as `keep_alive`.
-  Task<Result<wire::AliasRow>> pull(std::shared_ptr<const RulesVersion> keep_alive,
-                                    const rules::RuleSet& set, const rules::Origin& origin,
-                                    std::string target, std::string host, std::string path);
+  // `path`. Requests for one alias at the same time share one pull, which goes on when its clients
+  // leave. Answers as soon as bytes can be passed on, with `stored` when the object is stored (as
+  // it does always when the origin does not say how long it is). Errors: not_found (the origin does
+  // not have it, remembered for not_found_ttl), busy (inflight), and what went wrong at the origin
+  // or the store. `set` and `origin` live as long as `keep_alive`.
+  Task<Result<Pulled>> pull(std::shared_ptr<const RulesVersion> keep_alive,
+                            const rules::RuleSet& set, const rules::Origin& origin,
+                            std::string target, std::string host, std::string path, bool stored);
+  // Writes `length` bytes of a flight from `offset` as they come. `write_timeout` is that of the
+  // connection; it does not run while the origin is waited for. Errors: those of the connection,
+  // and of the pull: then less was written, never the last byte.
+  Task<Status> send(std::shared_ptr<Flight> flight, Connection& to,
+                    std::chrono::milliseconds write_timeout, std::uint64_t offset,
+                    std::uint64_t length);
   // The origin's own answer, not stored. `raw_target` is sent as it is. Errors as pull(); any
   // status below 500 is an answer when `any_status`, else only 200, 206, 304 and 416.
   Task<Result<HttpReply>> pass_through(std::shared_ptr<const RulesVersion> keep_alive,
@@ -84,15 +103,17 @@ public:
   std::shared_ptr<Counters> counters_of(const rules::RuleSet& set, const rules::Origin& origin);
 
 private:
-  struct Flight;
-
   bool is_absent(const std::string& key);
   void note_absent(const std::string& key, std::chrono::seconds ttl);
-  Task<Result<wire::AliasRow>> pull_once(std::shared_ptr<const RulesVersion> keep_alive,
-                                         const rules::RuleSet& set, const rules::Origin& origin,
-                                         std::string target, std::string host, std::string path);
-  Task<Result<wire::AliasRow>> fetch(const rules::Origin& origin, std::string target,
-                                     std::string host, std::string path, Counters& counters);
+  // The following run on context_.
+  Task<Result<Pulled>> pull_here(std::shared_ptr<const RulesVersion> keep_alive,
+                                 const rules::RuleSet& set, const rules::Origin& origin,
+                                 std::string target, std::string host, std::string path,
+                                 bool stored);
+  Task<void> fly(std::shared_ptr<Flight> flight, std::shared_ptr<asio::steady_timer> changed);
+  Task<Result<wire::AliasRow>> fetch(Flight& flight);
+  Task<Result<Arriving::Part>> next_part(std::shared_ptr<Flight> flight, std::uint64_t offset,
+                                         std::uint64_t max);
 
   boost::asio::io_context& context_;
   LiveRules& live_;

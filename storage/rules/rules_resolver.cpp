@@ -2,6 +2,7 @@
 #include "storage/rules/rules_resolver.h"
 
 #include "common/base/cache_tag.h"
+#include "common/base/text.h"
 #include "common/rules/uri.h"
 #include "storage/http/file_reply.h"
 #include "storage/http/token.h"
@@ -77,7 +78,7 @@ std::string host_of_names(const rules::RuleSet& set, const std::string& host) {
   return host;
 }
 
-// "group1" and "M00/…" of an object's ID; empty strings when it is none.
+// What stands before and behind the first slash; empty strings without one.
 std::pair<std::string, std::string> split_id(std::string_view id) {
   const std::size_t slash = id.find('/');
   if (slash == std::string_view::npos) return {};
@@ -100,6 +101,14 @@ rules::Request request_of(const ResolvedUrl& url, const std::string& peer) {
 std::string peer_of(const HttpRequest& request) {
   return request.connection == nullptr ? std::string()
                                        : request.connection->peer_address().to_string();
+}
+
+// Whether an answer needs what is known of a stored object only: its tag, and for a cache in front
+// what the answer is made of.
+bool needs_stored(const HttpRequest& request) {
+  return wants_cache_tags(request) || !request.header("If-Match").empty() ||
+         !request.header("If-None-Match").empty() ||
+         trim(request.header("If-Range")).find('"') != std::string_view::npos;
 }
 
 } // namespace
@@ -212,15 +221,18 @@ RulesResolver::Found RulesResolver::refuse_token(const ResolvedUrl& url, const D
   return std::nullopt;
 }
 
+std::pair<std::string, std::string> RulesResolver::group_and_name(const std::string& id) const {
+  auto parts = split_id(id);
+  // "id:M00/…" is of this group.
+  if (parts.first.size() == 3 && parts.first[0] == 'M' && parts.first != parts_.files.group())
+    return {std::string(parts_.files.group()), id};
+  return parts;
+}
+
 Task<RulesResolver::Found> RulesResolver::serve_id(const ResolvedUrl& url, const Decision& decision,
                                                    std::string id,
                                                    std::optional<std::int64_t> last_modified) {
-  auto [group, text] = split_id(id);
-  // "id:M00/…" is of this group.
-  if (group.size() == 3 && group[0] == 'M' && group != parts_.files.group()) {
-    text = id;
-    group = parts_.files.group();
-  }
+  const auto [group, text] = group_and_name(id);
   const auto name = parse_remote_name(text);
   if (!name || name->text().size() < 22) co_return Found();
   std::string cache_control =
@@ -237,6 +249,7 @@ Task<RulesResolver::Found> RulesResolver::serve_id(const ResolvedUrl& url, const
       if (context.content_type.empty())
         context.content_type = parts_.types.type_of(by_old_name ? decision.path : name->leaf());
       context.disposition_name = decision.save_as;
+      context.active_content = parts_.config.http.active_content;
       drop_header(*found, "X-Content-Type-Options");
       drop_header(*found, "Content-Security-Policy");
       drop_header(*found, "Content-Disposition");
@@ -266,6 +279,7 @@ Task<RulesResolver::Found> RulesResolver::serve_id(const ResolvedUrl& url, const
     context.content_type = parts_.types.type_of(by_old_name ? decision.path : name->leaf());
   context.cache_control = cache_control;
   context.disposition_name = decision.save_as;
+  context.active_content = parts_.config.http.active_content;
   context.now = std::time(nullptr);
   context.last_modified = last_modified;
   HttpReply reply = file_reply(url.request(), *name, *file, context);
@@ -291,6 +305,31 @@ Task<RulesResolver::Found> RulesResolver::serve_id(const ResolvedUrl& url, const
   if (wants_cache_tags(url.request()))
     add_cache_tag(reply, cache_tag_of_id(group + "/" + std::string(name->canonical())));
   co_return reply;
+}
+
+HttpReply RulesResolver::reply_while_storing(const ResolvedUrl& url, const Decision& decision,
+                                             Origins::Pulled pulled,
+                                             std::string_view cache_control) const {
+  OpenFile file;
+  file.size = pulled.length;
+  file.immutable = true;
+  file.remote = [flight = std::move(pulled.flight), &origins = parts_.origins,
+                 timeout = std::chrono::milliseconds(parts_.config.network_timeout)](
+                    Connection& to, std::uint64_t offset, std::uint64_t length) {
+    return origins.send(flight, to, timeout, offset, length);
+  };
+  Validators validators; // the tag is the checksum of bytes that have not come yet
+  if (pulled.mtime != 0) validators.last_modified = static_cast<std::int64_t>(pulled.mtime);
+  FileReplyContext context;
+  context.content_type = decision.content_type;
+  if (context.content_type.empty()) context.content_type = parts_.types.type_of(decision.path);
+  context.cache_control = cache_control.empty() ? parts_.config.http_cache_control : cache_control;
+  context.disposition_name = decision.save_as;
+  context.active_content = parts_.config.http.active_content;
+  context.now = std::time(nullptr);
+  HttpReply reply = file_reply(url.request(), validators, file, context);
+  add_headers(reply, decision);
+  return reply;
 }
 
 Task<RulesResolver::Found> RulesResolver::serve_other_group(const ResolvedUrl& url,
@@ -329,6 +368,30 @@ Task<RulesResolver::Found> RulesResolver::serve_other_group(const ResolvedUrl& u
   co_return try_again("the group of the file cannot be reached");
 }
 
+HttpReply RulesResolver::dressed(HttpReply passed, const Decision& decision,
+                                 const std::string& cache_control) const {
+  const auto type = std::find_if(passed.headers.begin(), passed.headers.end(),
+                                 [](const auto& header) { return header.first == "Content-Type"; });
+  // Several ranges are of a type of their own.
+  const bool ranges =
+      type != passed.headers.end() && to_lower(type->second).starts_with("multipart/");
+  std::string content_type = ranges ? std::string() : decision.content_type;
+  if (content_type.empty() && type != passed.headers.end()) content_type = type->second;
+  if (content_type.empty()) content_type = parts_.types.type_of(decision.path);
+  if (passed.status != 304) set_header(passed, "Content-Type", content_type);
+  if (!cache_control.empty()) set_header(passed, "Cache-Control", cache_control);
+  FileReplyContext context;
+  context.content_type = content_type;
+  context.disposition_name = decision.save_as;
+  context.active_content = parts_.config.http.active_content;
+  drop_header(passed, "X-Content-Type-Options");
+  drop_header(passed, "Content-Security-Policy");
+  if (!context.disposition_name.empty()) drop_header(passed, "Content-Disposition");
+  add_file_headers(passed, context);
+  add_headers(passed, decision);
+  return passed;
+}
+
 Task<std::optional<HttpReply>> RulesResolver::missed(const ResolvedUrl& url,
                                                      std::shared_ptr<const RulesVersion> version,
                                                      const Decision& decision, std::string host) {
@@ -354,38 +417,37 @@ Task<std::optional<HttpReply>> RulesResolver::missed(const ResolvedUrl& url,
       case MissKind::pull:
         break;
     }
+    // Who may not have the object gets it from nowhere, and does not make it be pulled either.
+    std::string cache_control = decision.cache_control;
+    std::string id;
+    if (decision.object.kind == ObjectKind::id) id = group_and_name(decision.object.text).second;
+    if (auto refused = refuse_token(url, decision, id, cache_control)) co_return refused;
     const rules::Origin& origin = *step.origin;
     Error failure(Errc::not_found);
-    if (decision.object.kind == ObjectKind::alias && origin.store) {
+    bool keep = decision.object.kind == ObjectKind::alias && origin.store;
+    if (keep) {
       std::string shared = host_of_names(*decision.set, host);
-      const auto row = co_await parts_.origins.pull(version, *decision.set, origin, step.target,
-                                                    std::move(shared), decision.object.text);
-      if (row && !row->target.empty()) {
-        if (const auto target = rules::parse_object_name(row->target)) {
+      auto pulled = co_await parts_.origins.pull(version, *decision.set, origin, step.target,
+                                                 std::move(shared), decision.object.text,
+                                                 needs_stored(url.request()));
+      if (pulled && pulled->flight)
+        co_return reply_while_storing(url, decision, *std::move(pulled), cache_control);
+      if (pulled && !pulled->row.target.empty()) {
+        if (const auto target = rules::parse_object_name(pulled->row.target)) {
           std::optional<std::int64_t> time;
-          if (row->mtime != 0) time = static_cast<std::int64_t>(row->mtime);
+          if (pulled->row.mtime != 0) time = static_cast<std::int64_t>(pulled->row.mtime);
           Found found = co_await serve(url, decision, *target, host, time);
           if (found) co_return found;
         }
       }
-      if (!row) failure = row.error();
-    } else {
+      if (!pulled) failure = pulled.error();
+      // A full disk is no reason to break old URLs.
+      keep = failure.code != Errc::no_space;
+    }
+    if (!keep) {
       auto passed = co_await parts_.origins.pass_through(
           version, *decision.set, origin, rules::escape_path(step.target), url.request(), false);
-      if (passed) {
-        if (!decision.cache_control.empty())
-          set_header(*passed, "Cache-Control", decision.cache_control);
-        const bool typed =
-            std::any_of(passed->headers.begin(), passed->headers.end(),
-                        [](const auto& header) { return header.first == "Content-Type"; });
-        if (!decision.content_type.empty() || !typed)
-          set_header(*passed, "Content-Type",
-                     decision.content_type.empty()
-                         ? std::string(parts_.types.type_of(decision.path))
-                         : decision.content_type);
-        add_headers(*passed, decision);
-        co_return *std::move(passed);
-      }
+      if (passed) co_return dressed(*std::move(passed), decision, cache_control);
       failure = passed.error();
     }
     if (failure.code != Errc::not_found) origin_failed = true;

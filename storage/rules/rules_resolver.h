@@ -16,6 +16,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 namespace cairn::storage {
 
@@ -49,11 +51,19 @@ private:
                     std::optional<std::int64_t> last_modified);
   Task<Found> serve_id(const ResolvedUrl& url, const rules::Decision& decision, std::string id,
                        std::optional<std::int64_t> last_modified);
+  // "group1" and "M00/…" of an object's ID; empty strings when it is none.
+  std::pair<std::string, std::string> group_and_name(const std::string& id) const;
   Task<Found> serve_other_group(const ResolvedUrl& url, std::string group, std::string id);
+  // An answer of an old server with the headers of this rule, and those that every file has.
+  HttpReply dressed(HttpReply passed, const rules::Decision& decision,
+                    const std::string& cache_control) const;
   // nullopt: go on with the next location.
   Task<std::optional<HttpReply>> missed(const ResolvedUrl& url,
                                         std::shared_ptr<const RulesVersion> version,
                                         const rules::Decision& decision, std::string host);
+  // The answer with an object of which the first bytes have come.
+  HttpReply reply_while_storing(const ResolvedUrl& url, const rules::Decision& decision,
+                                Origins::Pulled pulled, std::string_view cache_control) const;
   Found refuse_token(const ResolvedUrl& url, const rules::Decision& decision, std::string_view id,
                      std::string& cache_control) const;
 

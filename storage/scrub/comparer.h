@@ -44,6 +44,8 @@ public:
   // Any thread.
   void start();
   void request_stop();
+  // Lets go of what lives in the context, when that runs no more and is destroyed before this.
+  void drop_timer() { timer_.reset(); }
   void write_metrics(MetricsText& out, MetricsText::Labels labels) const;
 
 private:

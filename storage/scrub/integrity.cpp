@@ -36,6 +36,10 @@ Integrity::Integrity(const config::StorageConfig& config, wire::Hello hello,
 
 Integrity::~Integrity() {
   stop();
+  // The context goes before them, with its timers and connections.
+  remote_->pool().close();
+  comparer_->drop_timer();
+  repairer_->drop_timers();
 }
 
 void Integrity::start() {

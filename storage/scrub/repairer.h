@@ -38,6 +38,8 @@ public:
   void start();
   // Ends the workers once the context runs their last steps. Any thread.
   void request_stop();
+  // Lets go of what lives in the context, when that runs no more and is destroyed before this.
+  void drop_timers() { timers_.clear(); }
 
   // Why somebody wants a copy to be looked at.
   enum class Cause : std::uint8_t {

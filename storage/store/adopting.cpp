@@ -1,6 +1,7 @@
 // Files that lie on this machine already become stored files without being sent.
 #include "storage/store/adopting.h"
 
+#include "common/base/write_all.h"
 #include "storage/store/store.h"
 
 #include <openssl/evp.h>
@@ -31,16 +32,6 @@ using Hash = std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)>;
 bool unchanged(const struct stat& before, const struct stat& now) {
   return before.st_size == now.st_size && before.st_mtim.tv_sec == now.st_mtim.tv_sec &&
          before.st_mtim.tv_nsec == now.st_mtim.tv_nsec;
-}
-
-Status write_all(int fd, wire::View bytes) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno_error("write", errno);
-    bytes = bytes.subspan(static_cast<std::size_t>(count));
-  }
-  return {};
 }
 
 } // namespace
@@ -128,7 +119,7 @@ Result<Adopted> Store::adopt(const NewFile& file, std::uint8_t store_path, const
     sums.append(piece);
     CAIRN_ASSERT(::EVP_DigestUpdate(hash.get(), piece.data(), piece.size()) == 1);
     if (out.how == wire::AdoptHow::copy)
-      if (Status written = write_all(own.get(), piece); !written)
+      if (Status written = write_all(own.get(), piece, "write"); !written)
         return fail(path, std::move(written).error());
     at += count;
   }

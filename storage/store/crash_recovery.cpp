@@ -64,9 +64,20 @@ Result<bool> Store::recover_file(Path& path, std::uint8_t index, const std::stri
   auto opened = open_file(*name);
   auto crc = content_crc32(*name, true);
   const bool promised = name->kind() == FileKind::normal || name->kind() == FileKind::appender;
-  const bool whole = opened && crc &&
-                     (!promised || name->fields()->crc32 == *crc ||
-                      has_legacy_checksum(opened->file.get(), name->fields()->crc32));
+  bool whole = opened && crc &&
+               (!promised || name->fields()->crc32 == *crc ||
+                has_legacy_checksum(opened->file.get(), name->fields()->crc32));
+  if (!whole && !tombstone && opened && crc && name->kind() == FileKind::appender) {
+    // Once it was changed, its name does not say what it holds. Records that are older than what
+    // was read of the log, or were lost with it, may well have been acknowledged.
+    const auto sums = load_sums(*name, opened->file.get());
+    whole = sums && sums->crc32() == *crc;
+    const bool may_be_new = unclean_since_ != 0 && name->fields()->timestamp >= unclean_since_;
+    if (sums && !whole && !may_be_new) {
+      spdlog::warn("a change was interrupted by a crash file={}", name->canonical());
+      return false;
+    }
+  }
   // Cairn writes storage IDs into names: one with an address was stored by FastDFS, whole or not.
   if (!whole && !tombstone && !name->fields()->source.is_server_id()) {
     spdlog::warn("a damaged file without record is left as it is file={}", name->canonical());

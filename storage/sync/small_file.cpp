@@ -2,6 +2,7 @@
 #include "storage/sync/small_file.h"
 
 #include "common/base/crc32.h"
+#include "common/base/write_all.h"
 #include "common/wire/codec.h"
 #include "storage/store/store.h"
 
@@ -16,16 +17,6 @@ namespace {
 
 constexpr std::size_t kChecksumSize = 4;
 
-Status write_all(int fd, wire::View bytes, const std::filesystem::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno_error("write " + path.string(), errno);
-    bytes = bytes.subspan(static_cast<std::size_t>(count));
-  }
-  return {};
-}
-
 } // namespace
 
 Status write_small_file(const std::filesystem::path& path, wire::View content) {
@@ -35,8 +26,9 @@ Status write_small_file(const std::filesystem::path& path, wire::View content) {
     if (!file) return errno_error("open " + temporary.string(), errno);
     wire::Bytes head;
     wire::Writer(head).integer(crc32(0, content), kChecksumSize);
-    CAIRN_RETURN_IF_ERROR(write_all(file.get(), head, temporary));
-    CAIRN_RETURN_IF_ERROR(write_all(file.get(), content, temporary));
+    const std::string what = "write " + temporary.string();
+    CAIRN_RETURN_IF_ERROR(write_all(file.get(), head, what));
+    CAIRN_RETURN_IF_ERROR(write_all(file.get(), content, what));
     if (::fdatasync(file.get()) != 0) return errno_error("sync " + temporary.string(), errno);
   }
   if (::rename(temporary.c_str(), path.c_str()) != 0)

@@ -99,6 +99,7 @@ private:
   GroupSnapshot group_now() const;
   SenderOptions sender_options(const wire::NodeView& peer);
   void post_wake();
+  void wake_senders();
   void post_tick();
 
   const config::StorageConfig& config_;
@@ -126,6 +127,7 @@ private:
 
   // The pools go before what their jobs use, the context after what its coroutines use.
   IoPool io_{1};
+  asio::steady_timer wake_timer_{io_.at(0)};
   DiskPool background_{"sync-background", 2};
 };
 

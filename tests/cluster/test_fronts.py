@@ -3,39 +3,25 @@ the same bytes, times and types as directly, nodes that stop, the pages that are
 
 import os
 import pathlib
-import shutil
-import subprocess
 import tempfile
+import time
 import unittest
 
 import cluster as clusters
+import fronts
 import workload
 from fastdfs import wait_until
+from fronts import HOST
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 FULL = bool(os.environ.get("CAIRN_TEST_FULL"))
-HOST = "img.test"
 SAME = ("content-type", "content-length", "last-modified", "cache-control", "etag",
         "x-content-type-options", "content-security-policy")
 
 
-def program(name):
-    return shutil.which(name) or f"/usr/sbin/{name}"
-
-
-class Fronts(unittest.TestCase):
+class Fronts(fronts.FrontTest):
     @classmethod
     def setUpClass(cls):
-        # nginx's workers are another user: they must get through to the store path.
-        cls.root = pathlib.Path(tempfile.mkdtemp(prefix="cairn-test-"))
-        cls.addClassCleanup(shutil.rmtree, cls.root, ignore_errors=True)
-        os.chmod(cls.root, 0o755)
-        cls.cluster = clusters.Cluster(storages=2, root=str(cls.root / "cluster"))
-        os.mkdir(cls.cluster.root, 0o755)
-        cls.addClassCleanup(cls.cluster.down)
-        cls.cluster.start()
-        cls.cluster.wait_active()
-        cls.node, cls.other = cls.cluster.storages
+        super().setUpClass()
         rules = cls.root / "t.rules"
         rules.write_text(f"rules t {{ host {HOST}; pass; cache public max-age=60s;\n"
                          "location ~ ^/old/(.+)$ { object alias:/names/$1; }\n"
@@ -52,76 +38,6 @@ class Fronts(unittest.TestCase):
             lines.append(f"/names/{name}\t{file_id}\t{1_300_000_000 + i}")
             cls.contents[f"/old/{i}%20%C3%A4.{extension}"] = content
         cls.cairn("alias", "load", "-", stdin="\n".join(lines) + "\n")
-
-    @classmethod
-    def cairn(cls, *args, stdin=""):
-        subprocess.run([clusters.binary("cairn"), "--conf", cls.cluster.client_conf,
-                        *map(str, args)], input=stdin, text=True, check=True, timeout=60,
-                       stdout=subprocess.DEVNULL)
-
-    def start(self, command, port):
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
-        self.addCleanup(process.wait, 20)
-        self.addCleanup(process.terminate)
-        self.port = port
-        wait_until(command[0], lambda: self.answers(), 30)
-
-    def answers(self):
-        try:
-            return self.get("/healthz").status == 200
-        except OSError:
-            return False
-
-    def sample(self, name, replacements):
-        text = (ROOT / "conf" / name).read_text()
-        for there, here in replacements:
-            self.assertIn(there, text)
-            text = text.replace(there, here)
-        folder = pathlib.Path(tempfile.mkdtemp(dir=self.root))
-        os.chmod(folder, 0o755)
-        path = folder / pathlib.Path(name).name
-        path.write_text(text)
-        return path
-
-    def get(self, target, method="GET", **headers):
-        headers = {key.replace("_", "-"): value for key, value in headers.items()}
-        return clusters.http_get(self.node.addr, self.port, target, {"Host": HOST, **headers}, method)
-
-    def direct(self, target):
-        return clusters.http_get(self.node.addr, self.node.http, target, {"Host": HOST})
-
-    def start_nginx(self):
-        sample = self.sample("nginx/old-urls.conf", (
-            ("listen 8080", f"listen {self.node.addr}:8081"),
-            ("server 127.0.0.1:8888", f"server {self.node.addr}:{self.node.http}"),
-            ("/var/lib/cairn/storage/path0", self.node.store_paths[0]),
-            ("/var/cache/nginx/cairn", str(self.root / "nginx-cache")),
-        ))
-        folder = sample.parent
-        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        paths = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-        (folder / "nginx.conf").write_text(
-            f"daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;"
-            f"events {{}} http {{ access_log {folder}/access.log; {paths} include old-urls.conf; }}\n")
-        self.start([program("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"),
-                    "-e", str(folder / "error.log")], 8081)
-
-    def start_haproxy(self):
-        sample = self.sample("haproxy/cairn.cfg", (
-            ("bind :8080", f"bind {self.node.addr}:8082"),
-            ("127.0.0.1:8888", f"{self.node.addr}:{self.node.http}"),
-            ("127.0.0.2:8888", f"{self.other.addr}:{self.other.http}"),
-        ))
-        self.start([program("haproxy"), "-db", "-f", str(sample)], 8082)
-
-    def start_varnish(self):
-        sample = self.sample("varnish/cairn.vcl", (
-            ('"127.0.0.1"; .port = "8888"', f'"{self.node.addr}"; .port = "{self.node.http}"'),
-            ('"127.0.0.2"; .port = "8888"', f'"{self.other.addr}"; .port = "{self.other.http}"'),
-        ))
-        self.start([program("varnishd"), "-F", "-n", str(sample.parent / "n"), "-f", str(sample),
-                    "-a", f"{self.node.addr}:8083", "-s", "malloc,16m", "-t", "60"], 8083)
 
     def compare_all(self):
         for target, content in self.contents.items():
@@ -161,8 +77,100 @@ class Fronts(unittest.TestCase):
                 missing.append((file_id, reply.status))
         self.assertEqual(missing, [])
 
+    def test_nginx_goes_on_without_a_node(self):
+        """Uploads are visible at once through the nginx of a node that is stopped, too."""
+        self.start_nginx(nodes=2)
+        missing = []
+
+        def upload_and_get(first, count):
+            for i in range(first, first + count):
+                content = workload.content_of(i, 3_000)
+                file_id = self.cluster.upload(content, "jpg", node=self.other)
+                self.cairn_alias(f"/names/{i}.jpg", file_id)
+                for target in (f"/{file_id}", f"/old/{i}.jpg"):
+                    reply = self.get(target)
+                    if (reply.status, reply.body) != (200, content):
+                        missing.append((target, reply.status))
+        upload_and_get(30_000, 20)
+        self.cluster.stop(self.node)
+        try:
+            upload_and_get(40_000, 1_000 if FULL else 100)
+        finally:
+            type(self).node = self.cluster.start_node(self.node)
+            self.cluster.wait_active()
+        upload_and_get(50_000, 20)
+        self.assertEqual(missing, [])
+
+    def cairn_alias(self, name, file_id):
+        self.cairn("alias", "put", name, file_id)
+
+    def test_a_condition_of_one_client_is_no_answer_for_another(self):
+        """nginx would keep a 304 that has a lifetime, and give it to everybody."""
+        for start in (self.start_nginx, self.start_nginx_cache):
+            start()
+            for target, content in self.contents.items():
+                tag = self.direct(target).headers["etag"]
+                self.assertEqual(self.get(target, If_None_Match=tag).status, 304, target)
+                reply = self.get(target)
+                self.assertEqual((reply.status, reply.body), (200, content), target)
+
+    def test_nginx_keeps_hot_files(self):
+        self.start_nginx_cache()
+        self.compare_all()
+        target, content = next(iter(self.contents.items()))
+        self.assertEqual(self.get(target).headers["x-cache"], "HIT")
+        self.cluster.stop(self.other)
+        try:
+            self.compare_all()
+            # No node at all: what was asked for before is still answered, however old.
+            self.cluster.stop(self.node)
+            try:
+                time.sleep(11)
+                for one, wanted in self.contents.items():
+                    self.assertEqual(self.get(one).body, wanted, one)
+                self.assertEqual(self.get(target).headers["x-cache"], "STALE")
+            finally:
+                type(self).node = self.cluster.start_node(self.node)
+        finally:
+            type(self).other = self.cluster.start_node(self.other)
+            self.cluster.wait_active()
+        self.assertEqual(self.get(target).body, content)
+
+    def test_nginx_forgets_what_is_gone(self):
+        self.start_nginx_cache()
+        content = workload.content_of(90, 4_000)
+        ids = [self.cluster.upload(workload.content_of(90 + i, 4_000), "bin", node=self.node)
+               for i in range(3)]
+        for file_id in ids:
+            self.assertEqual(self.get(f"/{file_id}").status, 200)
+            self.assertEqual(self.get(f"/{file_id}").headers["x-cache"], "HIT")
+        self.cairn("delete", *ids)
+        wait_until("the deletion at both nodes", lambda: all(
+            clusters.http_get(node.addr, node.http, f"/{file_id}").status == 404
+            for node in self.cluster.storages for file_id in ids), 20)
+        # Fetched anew on demand, by those who may, and otherwise after ten seconds.
+        self.assertEqual(self.get(f"/{ids[0]}").body, content, "still in the cache")
+        self.assertEqual(self.get(f"/{ids[0]}", source=self.other.addr, X_Cairn_Refresh="1").status, 200)
+        self.assertEqual(self.get(f"/{ids[0]}", source=self.node.addr, X_Cairn_Refresh="1").status, 404)
+        self.assertEqual(self.get(f"/{ids[0]}").status, 404)
+        for file_id in ids[1:]:
+            wait_until("the end of its ten seconds",
+                       lambda u=file_id: self.get(f"/{u}").status == 404, 13)
+
+        # A name that leads elsewhere. What still holds is not sent again.
+        first, second = (self.cluster.upload(workload.content_of(i, 900), "bin", node=self.node)
+                         for i in (95, 96))
+        self.cairn_alias("/names/95.bin", first)
+        wait_until("the alias", lambda: self.get("/old/95.bin").status == 200, 20)
+        self.cairn_alias("/names/95.bin", second)
+        wait_until("the new one", lambda: self.get("/old/95.bin").body ==
+                   workload.content_of(96, 900), 40)
+        wait_until("a question", lambda: self.get("/old/95.bin").headers["x-cache"] ==
+                   "REVALIDATED", 25)
+
     def test_haproxy(self):
         self.start_haproxy()
+        self.compare_all()
         self.compare_all()
         self.cluster.stop(self.other)
         try:

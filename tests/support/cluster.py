@@ -99,9 +99,19 @@ class Cluster:
         atexit.unregister(self.down)
         try:
             run_cairn("local", "down", "--root", self.root)
+            self._check_logs()
         finally:
             if self._own_root and not os.environ.get("CAIRN_KEEP"):
                 shutil.rmtree(self._own_root, ignore_errors=True)
+
+    def _check_logs(self):
+        """What a sanitizer has found in a daemon fails the test, also when it was while stopping."""
+        for name in glob.glob(os.path.join(self.root, "log", "*")):
+            with open(name, encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    if "ERROR: AddressSanitizer" in line or "runtime error:" in line \
+                            or "WARNING: ThreadSanitizer" in line:
+                        raise AssertionError(f"{os.path.basename(name)}: {line.strip()}")
 
     def _read_endpoints(self, endpoints):
         self.trackers = [self._node(entry, "tracker") for entry in endpoints["trackers"]]

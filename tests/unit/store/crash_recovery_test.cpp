@@ -19,11 +19,12 @@ protected:
 
   // A file of `promised` size and that checksum, as its name says; answers the name in 00/00.
   std::string write(SourceRef source, const std::string& content, std::uint32_t crc,
-                    std::uint64_t promised) {
+                    std::uint64_t promised, FileKind kind = FileKind::normal,
+                    std::uint32_t made = 1'500'000'000) {
     FileIdFields fields;
     fields.source = source;
-    fields.timestamp = 1'500'000'000;
-    fields.size_field = make_size_field(promised, FileKind::normal, ++number_);
+    fields.timestamp = made;
+    fields.size_field = make_size_field(promised, kind, ++number_);
     fields.crc32 = crc;
     const std::string name = make_remote_name(0, 0, 0, fields, "123.txt").substr(4);
     std::ofstream(data() / name, std::ios::binary) << content;
@@ -48,6 +49,41 @@ TEST_F(CrashRecovery, HalfWrittenFilesOfOursGoAndWholeOnesAreLogged) {
   EXPECT_TRUE(is_there(whole));
   EXPECT_FALSE(is_there(half));
   EXPECT_FALSE(is_there(cut));
+}
+
+TEST_F(CrashRecovery, ChangedAppenderFilesStayWithoutTheirRecords) {
+  const std::string first = "first";
+  const std::string text =
+      write(SourceRef::from_server_id(100), first, crc32(0, std::as_bytes(std::span(first))),
+            first.size(), FileKind::appender, 1'500'000'000);
+  const std::string other =
+      write(SourceRef::from_server_id(100), first, crc32(0, std::as_bytes(std::span(first))),
+            first.size(), FileKind::appender, 1'500'000'000);
+  const std::string more = " and more";
+  for (const std::string& name : {text, other})
+    ASSERT_TRUE(store_->append(*parse_remote_name("M00/" + name), std::as_bytes(std::span(more))));
+  // The log is lost, and at the second one a crash was in the middle of another change.
+  std::ofstream(data() / other, std::ios::binary | std::ios::app) << "half";
+  store_.reset();
+  binlog_.reset();
+  fs::remove_all(config_.base_path / "data" / "binlog");
+  open();
+  const auto logged = store_->recover_after_crash();
+  ASSERT_TRUE(logged);
+  EXPECT_EQ(*logged, 1U);
+  EXPECT_EQ(fs::file_size(data() / text), first.size() + more.size());
+  EXPECT_TRUE(is_there(other));
+}
+
+TEST_F(CrashRecovery, AppenderFilesThatWereNeverWholeGo) {
+  const auto now = static_cast<std::uint32_t>(std::time(nullptr));
+  NewFile file;
+  file.extension = "txt";
+  ASSERT_TRUE(store_->create(file, 0, std::as_bytes(std::span("logged", 6))));
+  const std::string half =
+      write(SourceRef::from_server_id(100), "half", 1, 400, FileKind::appender, now);
+  ASSERT_TRUE(store_->recover_after_crash());
+  EXPECT_FALSE(is_there(half));
 }
 
 TEST_F(CrashRecovery, WhatFastdfsHasLeftStays) {
