@@ -240,6 +240,11 @@ Status Ledger::commit(const Batch& batch, bool sync) {
     if (change.what == What::new_work) {
       CAIRN_TRY(row, wire::decode_lenient<WorkRow>(wire::as_view(change.value)));
       row.serial = counters.next_serial++;
+      if (before) {
+        // What was done for the one it replaces may be there already, and has to be looked for.
+        CAIRN_TRY(old, wire::decode_lenient<WorkRow>(wire::as_view(*before)));
+        row.run = old.attempts > 0 ? 0 : std::min(row.run, old.run);
+      }
       after = text_of(row);
     }
     if (change.what == What::finish_work || change.what == What::fail_work) {

@@ -81,7 +81,7 @@ struct WorkRow {
   WorkKind kind = WorkKind::copy;
   Entry seen;                 // by the scanner
   std::uint64_t serial = 0;   // of this wish: a newer one for the same path has another
-  std::uint32_t run = 0;      // of the job, in which it was written
+  std::uint32_t run = 0;      // of the job, in which it, or one that it has replaced, was written
   std::uint32_t attempts = 0; // that failed
   std::uint32_t failed_pass = 0;
   Errc code = Errc::ok; // of the last failure
