@@ -44,14 +44,19 @@ Result<nlohmann::json> describe(const Job& job) {
                      {"last_pass_changes", what.last_pass_changes},
                      {"verified", what.verified},
                      {"frozen", what.frozen}};
-  if (const auto holder = job.holder()) {
+  auto holder = job.holder();
+  Result<std::unique_ptr<Ledger>> ledger = Errc::busy;
+  if (!holder) ledger = job.open_ledger();
+  // A run may have begun meanwhile.
+  if (!holder && ledger.code() == Errc::busy) holder = job.holder();
+  if (holder) {
     out["state"] = "running";
     out["pid"] = *holder;
     if (const auto status = job.running_status()) out["now"] = *status;
     return out;
   }
-  CAIRN_TRY(ledger, job.open_ledger());
-  const Counters counters = ledger->counters();
+  if (!ledger) return std::move(ledger).error();
+  const Counters counters = (*ledger)->counters();
   out["state"] = what.aborted ? "aborted" : counters.debt() > 0 ? "interrupted" : "idle";
   out["files"] = counters.files;
   out["bytes"] = counters.bytes;
