@@ -16,7 +16,7 @@
 
 namespace cairn::migrate {
 
-// From a local tree or a web server into the namespace.
+// From a local tree, a web server or a tar stream into the namespace.
 class Copier final : public Worker {
 public:
   Copier(Ledger& ledger, Destination& destination, Options options, Limiter& limiter, Tally& tally,

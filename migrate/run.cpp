@@ -362,6 +362,7 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   if (!args.dry_run) {
     ++what.runs;
     what.frozen = false; // until `freeze` says so
+    what.verified = 0;
   }
   if (const Status saved = job.save(); !saved) return fail(globals, kFileIo, saved.error());
 
@@ -387,7 +388,8 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   TarShelf shelf(what.options.memory / 4);
   if (is_stream) {
     options.tar = &shelf;
-    options.entry_feed = tar_feed(what.source.substr(kTarPrefix.size()), job.spill_folder(), shelf);
+    options.entry_feed = tar_feed(what.source.substr(kTarPrefix.size()), job.spill_folder(),
+                                  what.options.timeout, shelf);
   }
   options.fastdfs = fastdfs.get();
   options.log_only = what.options.quick;

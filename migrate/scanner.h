@@ -59,11 +59,13 @@ public:
       // Whether it is to be copied, by the filter and by what the ledger knows.
       std::function<Result<bool>(const std::string& path, const WorkRow& work)> wants;
       std::function<Status(const std::string& path, WorkRow work)> offer;
-      // A directory that something is in, and that the source may not tell of.
+      // A directory that something is in, and that the source may not tell of; nothing happens when
+      // it is known. What was offered before counts after flush().
       std::function<Status(const std::string& path)> missing_directory;
       // Lets what was offered be copied. All of them answer closed when the pass ends.
       std::function<Status()> flush;
-      std::function<void()> skipped; // something that cannot be copied
+      std::function<void()> skipped;  // something that cannot be copied
+      std::function<bool()> stopping; // the pass ends; for who waits for the source
     };
     using EntryFeed = std::function<Status(const EntryOffer& offer)>;
     EntryFeed entry_feed;

@@ -92,6 +92,8 @@ Status Scanner::start_entry_feed() {
       if (!options_.filter->takes(path, true)) return {};
       CAIRN_TRY(known, ledger_.file(path));
       if (known && !known->has(kRowGone)) return {};
+      CAIRN_TRY(waits, ledger_.work(path));
+      if (waits) return {};
       writer.work(path, made_directory(), {});
       return writer.flush_if_long();
     };
@@ -100,6 +102,7 @@ Status Scanner::start_entry_feed() {
       return writer.flush();
     };
     to.skipped = [this] { ++counters_.foreign; };
+    to.stopping = [this] { return is_stopping(); };
     Status status = options_.entry_feed(to);
     const Status flushed = writer.flush();
     done("", status ? Status(flushed) : std::move(status));

@@ -2,7 +2,6 @@
 #include "migrate/tar_source.h"
 
 #include "common/base/text.h"
-#include "migrate/verbs.h"
 
 #include <algorithm>
 #include <archive.h>
@@ -10,8 +9,7 @@
 #include <cerrno>
 #include <clocale>
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
+#include <poll.h>
 #include <unistd.h>
 #include <unordered_set>
 #include <utility>
@@ -24,6 +22,8 @@ constexpr std::size_t kBlock = 256 * 1024;
 constexpr std::uint64_t kWholeMax = 256 * 1024;
 constexpr std::uint64_t kFilesMax = std::uint64_t{1} << 30; // bytes of long files that wait
 constexpr std::chrono::milliseconds kWait{50};
+constexpr int kLookMs = 100;
+constexpr std::size_t kDirectoriesMax = 100'000; // remembered
 
 std::string text_of(const char* raw, const char* utf8) {
   if (raw != nullptr) return raw;
@@ -58,10 +58,59 @@ Status write_at(int fd, const std::byte* data, std::size_t size, std::uint64_t o
 
 // --- the stream ----------------------------------------------------------------------------------
 
-Result<std::unique_ptr<TarReader>> TarReader::open(const std::string& file) {
+// Waits for bytes no longer than is allowed: libarchive itself would, for ever.
+struct TarReader::Input {
+  int fd = STDIN_FILENO;
+  std::chrono::seconds silence_max{0};
+  std::function<bool()> stopping;
+  std::vector<std::byte> block = std::vector<std::byte>(kBlock);
+  Status failure; // libarchive may make another one of it
+
+  Input() = default;
+  ~Input() {
+    if (fd > STDIN_FILENO) ::close(fd);
+  }
+  Input(const Input&) = delete;
+  Input& operator=(const Input&) = delete;
+
+  // Bytes in `block`; 0 at the end; -1 with the error in `failure`.
+  la_ssize_t read() {
+    const auto begin = std::chrono::steady_clock::now();
+    for (;;) {
+      if (stopping()) return fail(Error{Errc::closed, "stopped"});
+      pollfd wanted{fd, POLLIN, 0};
+      const int ready = ::poll(&wanted, 1, kLookMs);
+      if (ready == 0 && std::chrono::steady_clock::now() - begin < silence_max) continue;
+      if (ready == 0)
+        return fail(Error{Errc::timeout, "nothing has come for " + format_duration(silence_max)});
+      const ssize_t count = ready < 0 ? -1 : ::read(fd, block.data(), block.size());
+      if (count >= 0) return count;
+      if (errno == EINTR || errno == EAGAIN) continue;
+      return fail(errno_error("it cannot be read", errno));
+    }
+  }
+
+private:
+  la_ssize_t fail(Error error) {
+    failure = std::move(error);
+    return -1;
+  }
+};
+
+TarReader::TarReader(archive* from, std::unique_ptr<Input> input)
+    : archive_(from), input_(std::move(input)) {}
+
+Result<std::unique_ptr<TarReader>> TarReader::open(const std::string& file,
+                                                   std::chrono::seconds silence_max,
+                                                   std::function<bool()> stopping) {
+  auto input = std::make_unique<Input>();
+  if (file != "-") input->fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (input->fd < 0) return errno_error(file, errno);
+  input->silence_max = silence_max;
+  input->stopping = std::move(stopping);
   // Names come as bytes: libarchive converts by the locale, and this one changes nothing.
   static_cast<void>(std::setlocale(LC_CTYPE, "C.UTF-8"));
-  std::unique_ptr<TarReader> out(new TarReader(::archive_read_new()));
+  std::unique_ptr<TarReader> out(new TarReader(::archive_read_new(), std::move(input)));
   archive* from = out->archive_;
   if (from == nullptr) return Error{Errc::io_error, "libarchive cannot be used"};
   // Those that need no other program.
@@ -73,9 +122,13 @@ Result<std::unique_ptr<TarReader>> TarReader::open(const std::string& file) {
   ::archive_read_support_format_tar(from);
   ::archive_read_support_format_gnutar(from);
   static_cast<void>(::archive_read_set_options(from, "tar:hdrcharset=BINARY"));
-  const int code = file == "-" ? ::archive_read_open_fd(from, STDIN_FILENO, kBlock)
-                               : ::archive_read_open_filename(from, file.c_str(), kBlock);
-  if (code != ARCHIVE_OK) return out->failed();
+  const auto read = [](archive*, void* data, const void** buffer) -> la_ssize_t {
+    auto& input_of = *static_cast<Input*>(data);
+    *buffer = input_of.block.data();
+    return input_of.read();
+  };
+  if (::archive_read_open(from, out->input_.get(), nullptr, read, nullptr) != ARCHIVE_OK)
+    return out->failed();
   return out;
 }
 
@@ -84,6 +137,8 @@ TarReader::~TarReader() {
 }
 
 Error TarReader::failed() const {
+  if (!input_->failure)
+    return Error{input_->failure.code(), "the tar stream: " + input_->failure.error().detail};
   const char* text = ::archive_error_string(archive_);
   const int cause = ::archive_errno(archive_);
   const bool of_system = cause > 0 && cause != EILSEQ;
@@ -234,22 +289,25 @@ bool TarShelf::has_ended() const {
 // --- the feed ------------------------------------------------------------------------------------
 
 Scanner::Options::EntryFeed tar_feed(std::string file, std::filesystem::path spill,
-                                     TarShelf& shelf) {
-  return [file = std::move(file), spill = std::move(spill),
+                                     std::chrono::seconds silence_max, TarShelf& shelf) {
+  return [file = std::move(file), spill = std::move(spill), silence_max,
           &shelf](const Scanner::Options::EntryOffer& to) -> Status {
     struct End {
       TarShelf& shelf;
       ~End() { shelf.end(); }
     } const end{shelf};
-    CAIRN_TRY(reader, TarReader::open(file));
+    CAIRN_TRY(reader, TarReader::open(file, silence_max, to.stopping));
     std::unordered_set<std::size_t> directories; // by hash: those that were offered
     for (;;) {
       CAIRN_TRY(entry, reader->next());
       if (!entry) return {};
-      if (stop_requested()) return Error{Errc::closed, "stopped"};
       if (!entry->is_usable) {
         to.skipped();
         continue;
+      }
+      if (directories.size() > kDirectoriesMax) {
+        CAIRN_RETURN_IF_ERROR(to.flush());
+        directories.clear();
       }
       // Directories that the stream does not have are made as they are needed.
       for (std::string_view above = parent_of(entry->path); !above.empty();

@@ -8,9 +8,11 @@
 #include "migrate/scanner.h"
 #include "migrate/source_file.h"
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -46,13 +48,17 @@ struct TarEntry {
 // Blocks; one thread.
 class TarReader {
 public:
-  // `file`: a path, or "-". Errors: those of open; corrupt (no tar archive).
-  static Result<std::unique_ptr<TarReader>> open(const std::string& file);
+  // `file`: a path, or "-". `silence_max`: how long nothing may come; `stopping` is asked while
+  // nothing does. Errors: those of open; corrupt (no tar archive); timeout, closed (stopping).
+  static Result<std::unique_ptr<TarReader>> open(const std::string& file,
+                                                 std::chrono::seconds silence_max,
+                                                 std::function<bool()> stopping);
   ~TarReader();
   TarReader(const TarReader&) = delete;
   TarReader& operator=(const TarReader&) = delete;
 
-  // The next one; nothing at the end. Errors: corrupt (damaged, or cut off), io_error.
+  // The next one; nothing at the end. Errors: corrupt (damaged, or cut off), io_error, timeout,
+  // closed.
   Result<std::optional<TarEntry>> next();
   // Of the entry that next() gave, if it is a regular file; more than `memory_max` bytes go into an
   // unnamed file in `spill`. Errors: as next(), and those of writing.
@@ -60,9 +66,12 @@ public:
                                               const std::filesystem::path& spill);
 
 private:
-  explicit TarReader(archive* from) : archive_(from) {}
+  struct Input;
+  TarReader(archive* from, std::unique_ptr<Input> input);
   Error failed() const;
+
   archive* archive_;
+  std::unique_ptr<Input> input_; // what libarchive reads from
 };
 
 // Content between who reads the stream and who stores it. Any thread.
@@ -100,6 +109,6 @@ private:
 // content on `shelf` before it is offered. The shelf outlives it. Errors of the feed: those of
 // TarReader.
 Scanner::Options::EntryFeed tar_feed(std::string file, std::filesystem::path spill,
-                                     TarShelf& shelf);
+                                     std::chrono::seconds silence_max, TarShelf& shelf);
 
 } // namespace cairn::migrate

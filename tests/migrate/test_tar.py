@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import tarfile
 import time
@@ -127,6 +128,26 @@ class Tar(trees.MigrateTest):
         self.migrate("run", "--job", "n", "tar:/nowhere.tar", self.export, check=3)
         self.migrate("run", "--job", "o", "--delete", f"tar:{path}", self.export, check=1)
         self.migrate("sync", f"tar:{path}", self.export, check=1)
+
+    def test_a_stream_that_stalls(self):
+        os.makedirs(self.source)
+        trees.write(f"{self.source}/a", b"a" * 100_000)
+        trees.write(f"{self.source}/b", b"b" * 100_000)
+        with open(self.pack("half.tar", "--sort=name"), "rb") as file:
+            half = file.read(150_000)
+        for signalled, code in ((False, 30), (True, 20)):
+            with self.start(subprocess.PIPE, "run", "--job", "s", "--timeout",
+                            "60" if signalled else "1", "-", self.export) as process:
+                process.stdin.write(half)
+                process.stdin.flush()
+                if signalled:
+                    clusters.wait_until("it waits for more", lambda: "now" in json.loads(
+                        self.migrate("--json", "status", "s", check=None).stdout or "{}"), 60, 0.2)
+                    process.send_signal(signal.SIGTERM)
+                out = process.stdout.read()  # its end of the pipe closes when it ends
+                self.assertEqual(process.wait(30), code, out[-3000:])
+        self.stream(self.pack("whole.tar", "--sort=name"), "resume", "s")
+        self.assertEqual(trees.hashes(self.back()), trees.hashes(self.source))
 
 
 if __name__ == "__main__":
