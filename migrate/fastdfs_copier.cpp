@@ -109,6 +109,7 @@ Task<Status> FastdfsCopier::copy_file(Attempt& at) {
   const Content content = *std::move(read_now);
   if (!content->damage.empty()) {
     if (!is_young(content->entry)) co_return Error{Errc::corrupt, content->damage};
+    ++tally_.left_out;
     at.batch.finish_work(at.path, at.work.serial);
     at.batch.erase(Table::listed, std::string(parent_of(at.path)));
     co_return Status();

@@ -45,11 +45,11 @@ class Million(trees.MigrateTest):
         self.make_source(rng)
         writer = Writer(os.path.join(self.source, "000"), seed)
         writer.start()
-        arguments = self.command("run", "--job", "j", "--delete", "--memory", "128M",
-                                 self.source + "/", self.export)
+        run = ("run", "--job", "j", "--delete", "--memory", "128M", self.source + "/", self.export)
         for kill in range(KILLS):
-            process = subprocess.Popen([clusters.binary("cairn-migrate"), *arguments],
+            process = subprocess.Popen([clusters.binary("cairn-migrate"), *self.command(*run)],
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.addCleanup(process.kill)
             until = time.monotonic() + rng.uniform(0.1, LIFE)
             while process.poll() is None and time.monotonic() < until:
                 time.sleep(0.05)
@@ -64,7 +64,7 @@ class Million(trees.MigrateTest):
         writer.stop()
         self.assertIsNone(writer.failure)
         for _ in range(3):  # the first may see files vanish that the writer removed last
-            code = self.migrate(*arguments[4:], check=None, timeout=3000).returncode
+            code = self.migrate(*run, check=None, timeout=3000).returncode
             self.assertIn(code, (0, 24))
         self.assertEqual(code, 0)
         self.assertEqual(self.manifest("j"), trees.hashes(self.source))
