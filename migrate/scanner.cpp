@@ -234,7 +234,10 @@ Status Scanner::list_known(const std::string& path, int fd, Writer& writer) {
     CAIRN_TRY(child, known.next());
     if (!child) return {};
     const auto& [name, row] = *child;
-    if (row.has(kRowGone)) continue;
+    if (row.has(kRowGone)) {
+      if (options_.copy->remove) CAIRN_RETURN_IF_ERROR(vanished(join(path, name), row, writer));
+      continue;
+    }
     if (quick && !row.seen.is_directory() && !row.has(kRowRacy)) {
       ++counters_.entries;
       continue;
