@@ -39,9 +39,10 @@ int main(int argc, char** argv) {
       setup_logging(again->config.log_level, again->config.log_format);
       if (auto secrets = server->reload_secrets(); !secrets)
         spdlog::error("reload: {}; the former one stays", secrets.error().text());
+      server->refresh_names();
       spdlog::info(
-          "reloaded log_level, log_format, the cluster's secret and certificates; other settings "
-          "need a restart");
+          "reloaded log_level, log_format, the cluster's secret and certificates, host names are "
+          "looked up; other settings need a restart");
     });
     server->stop();
     return Status();

@@ -4,6 +4,7 @@
 #include "common/base/durable_file.h"
 #include "common/daemon/daemon.h"
 #include "common/daemon/daemon_tls.h"
+#include "common/daemon/host_names.h"
 #include "common/net/http_overload.h"
 #include "common/net/listener.h"
 #include "common/net/rate_limit.h"
@@ -148,6 +149,11 @@ struct StorageServer::Parts {
   Listener frame_listener;
   Listener http_listener;
   std::vector<std::unique_ptr<Listener>> more_listeners; // as config.listeners
+  HostNames names{{{"allow_hosts", config.allow_hosts},
+                   {"admin_hosts", config.admin_hosts},
+                   {"http_allow_hosts", config.http.allow_hosts},
+                   {"http_trusted_proxies", config.http.trusted_proxies}},
+                  config.names_interval};
   bool started = false;
   std::atomic<bool> is_serving{false};
 };
@@ -343,10 +349,7 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   auto parts = std::make_unique<Parts>(std::move(config), std::move(lock), std::move(tls));
   Parts& p = *parts;
   p.secret = std::move(secret);
-  for (const std::string& name : p.config.allow_hosts.resolve_names())
-    spdlog::warn("allow_hosts: {} does not resolve", name);
-  for (const std::string& name : p.config.admin_hosts.resolve_names())
-    spdlog::warn("admin_hosts: {} does not resolve", name);
+  p.names.look_up();
   CAIRN_RETURN_IF_ERROR(p.listen());
 
   CAIRN_TRY(changed, changed_paths(p.config));
@@ -465,6 +468,7 @@ Status StorageServer::start() {
   const std::filesystem::path clean = clean_stop_mark(p.config);
   if (std::filesystem::exists(clean)) {
     std::filesystem::remove(clean);
+    p.binlog->recovered();
   } else if (p.store->node_id() != 0) {
     CAIRN_TRY(logged, p.store->recover_after_crash());
     if (logged > 0) CAIRN_RETURN_IF_ERROR(p.binlog->commit_blocking(p.binlog->end_seq()));
@@ -507,6 +511,7 @@ Status StorageServer::Parts::begin_serving() {
   p.frame_listener.start();
   for (auto& listener : p.more_listeners) listener->start();
   if (p.config.http_port != 0) p.http_listener.start();
+  p.names.start();
   p.is_serving = true;
   spdlog::info("serving group={} port={} http_port={} paths={} durability={}", p.config.group_name,
                p.config.port, p.config.http_port, p.store->path_count(),
@@ -517,6 +522,10 @@ Status StorageServer::Parts::begin_serving() {
 Status StorageServer::reload_secrets() {
   CAIRN_RETURN_IF_ERROR(parts_->secret->reload());
   return parts_->tls.reload();
+}
+
+void StorageServer::refresh_names() {
+  parts_->names.refresh();
 }
 
 void StorageServer::stop() {
@@ -556,11 +565,14 @@ void StorageServer::stop() {
   // Their idle connections belong to the contexts, which go before them.
   for (auto& remote : p.remotes) remote->pool().close();
   p.background.stop();
+  p.names.stop();
   p.rules->close();
   if (auto committed = p.binlog->commit_blocking(p.binlog->end_seq()); !committed)
     spdlog::error("stopping: {}", committed.error().text());
   else if (auto marked = durable_write_file(clean_stop_mark(p.config), "clean\n"); !marked)
     spdlog::warn("stopping: {}", marked.error().text());
+  // Their jobs refer to coroutines that go with their contexts.
+  p.store->drain();
   spdlog::info("stopped");
 }
 

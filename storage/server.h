@@ -22,6 +22,8 @@ public:
   // Reads the cluster's secret and the certificates again; connections go on. Errors: those of
   // reading them, and the former ones stay.
   Status reload_secrets();
+  // Has the host names in address lists looked up again, soon.
+  void refresh_names();
   // Stops taking requests, lets those that run finish (at most ten seconds), stops sync and makes
   // the log durable. Blocks.
   void stop();

@@ -49,8 +49,8 @@ std::string hint_for(const Error& error) {
     return "look whether it happened before you repeat it: the answer was lost, not the request";
   switch (error.code) {
     case Errc::denied:
-      return "this machine must be in allow_hosts of the daemon, and administration needs the "
-             "cluster's secret (--conf)";
+      return "this machine must be in allow_hosts of the daemon and in the --clients of an export, "
+             "if any; administration needs the cluster's secret (--conf)";
     case Errc::no_space:
       return "no node has room: see `cairn status`";
     case Errc::unavailable:

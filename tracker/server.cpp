@@ -4,6 +4,7 @@
 #include "common/base/text.h"
 #include "common/daemon/daemon.h"
 #include "common/daemon/daemon_tls.h"
+#include "common/daemon/host_names.h"
 #include "common/daemon/log.h"
 #include "common/net/cache_purger.h"
 #include "common/net/disk_pool.h"
@@ -76,6 +77,7 @@ public:
   }
 
   Status run() {
+    names_.look_up();
     CAIRN_TRY(audit, auth::AuditLog::open(auth::AuditLog::directory_of(config_.base_path)));
     audit_ = std::move(audit);
     CAIRN_TRY(facts, open_metadata());
@@ -117,6 +119,7 @@ public:
     front_.start();
     Status started = on_loop(begin());
     if (started) {
+      names_.start();
       log().info("serving address={} http_port={} metadata={} version={}",
                  tracker_->address(nullptr), config_.http_port,
                  config_.metadata_holder ? config_.metadata_holder->text() : "local",
@@ -262,9 +265,10 @@ private:
       log().error("the cluster's secret is not reloaded error={}", secret.error().text());
     if (const Status tls = tls_.reload(); !tls)
       log().error("the certificate is not reloaded error={}", tls.error().text());
+    names_.refresh();
     log().info(
-        "configuration reloaded: log_level, log_format, the cluster's secret and certificates; all "
-        "else needs a restart");
+        "configuration reloaded: log_level, log_format, the cluster's secret and certificates, "
+        "host names are looked up; all else needs a restart");
   }
 
   void stop() {
@@ -301,6 +305,8 @@ private:
   std::string uuid_;
   std::shared_ptr<auth::ClusterSecret> secret_;
   DaemonTls tls_;
+  HostNames names_{{{"allow_hosts", config_.allow_hosts}, {"admin_hosts", config_.admin_hosts}},
+                   config_.names_interval};
   std::unique_ptr<auth::AuditLog> audit_;
   SessionOptions options_;
   RateLimiter key_limits_;
@@ -348,10 +354,6 @@ Status serve_tracker(config::Loaded<config::TrackerConfig> loaded) {
   for (const auto& line : tls.warnings()) log().warn("{}", line);
   CAIRN_TRY(lock, DataLock::take(loaded.config.base_path));
   CAIRN_TRY(uuid, node_uuid(loaded.config.base_path));
-  for (auto* list : {&loaded.config.allow_hosts, &loaded.config.admin_hosts}) {
-    for (const auto& name : list->resolve_names())
-      log().warn("a host name does not resolve name={}", name);
-  }
   Server server(std::move(loaded.config), std::move(uuid), std::move(secret), std::move(tls));
   server.file_ = loaded.file;
   return server.run();

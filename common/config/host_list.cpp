@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <arpa/inet.h>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <netdb.h>
 #include <optional>
+#include <utility>
 
 namespace cairn::config {
 namespace {
@@ -52,6 +55,21 @@ bool is_name(std::string_view text) {
 
 } // namespace
 
+struct HostList::Resolved {
+  struct Name {
+    std::vector<std::string> addresses; // sorted
+    std::vector<Address> binary;        // the same
+    bool missing = false;               // not found the last time
+  };
+  std::mutex mutex; // guards what follows
+  std::map<std::string, Name> names;
+};
+
+void HostList::add_name(std::string name) {
+  if (!resolved_) resolved_ = std::make_shared<Resolved>();
+  names_.push_back(std::move(name));
+}
+
 Status HostList::add(std::string_view entries) {
   bool in_brackets = false;
   std::size_t start = 0;
@@ -77,7 +95,7 @@ Status HostList::add_one(std::string_view entry) {
   } else if (const auto parsed = parse_address(entry)) {
     ranges_.push_back({parsed->address, parsed->address});
   } else if (is_name(entry)) {
-    names_.emplace_back(entry);
+    add_name(std::string(entry));
   } else {
     return bad(entry, "is no address, network, range or host name");
   }
@@ -161,7 +179,7 @@ Status HostList::add_bracketed(std::string_view entry, std::size_t open) {
         digits.insert(0, first_text.size() - digits.size(), '0');
       }
       if (!is_name(head + digits + tail)) return bad(entry, "makes no address or host name");
-      names_.push_back(head + digits + tail);
+      add_name(head + digits + tail);
     }
   }
   return {};
@@ -176,9 +194,18 @@ bool HostList::contains(std::span<const std::uint8_t> address) const {
   } else {
     return false;
   }
-  return everybody_ || std::any_of(ranges_.begin(), ranges_.end(), [&](const Range& range) {
-           return range.first <= wanted && wanted <= range.last;
-         });
+  const bool written = std::any_of(ranges_.begin(), ranges_.end(), [&](const Range& range) {
+    return range.first <= wanted && wanted <= range.last;
+  });
+  if (everybody_ || written) return true;
+  if (!resolved_) return false;
+  const std::lock_guard lock(resolved_->mutex);
+  return std::any_of(names_.begin(), names_.end(), [&](const std::string& name) {
+    const auto found = resolved_->names.find(name);
+    if (found == resolved_->names.end()) return false;
+    const auto& all = found->second.binary;
+    return std::find(all.begin(), all.end(), wanted) != all.end();
+  });
 }
 
 bool HostList::contains(std::string_view address) const {
@@ -186,36 +213,58 @@ bool HostList::contains(std::string_view address) const {
   return parsed && contains(std::span<const std::uint8_t>(parsed->address));
 }
 
-std::vector<std::string> HostList::resolve_names() {
-  std::vector<std::string> failed;
+std::vector<HostList::NameChange> HostList::resolve_names(const LookUp& look_up) const {
+  std::vector<NameChange> changes;
   for (const std::string& name : names_) {
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM; // one answer an address, not one a protocol
-    addrinfo* answer = nullptr;
-    if (getaddrinfo(name.c_str(), nullptr, &hints, &answer) != 0) {
-      failed.push_back(name);
+    auto answer = look_up(name); // without the lock: it may take half a minute
+    Resolved::Name fresh;
+    if (answer) {
+      fresh.addresses = *std::move(answer);
+      std::sort(fresh.addresses.begin(), fresh.addresses.end());
+      for (const std::string& text : fresh.addresses)
+        if (const auto parsed = parse_address(text)) fresh.binary.push_back(parsed->address);
+    }
+    fresh.missing = fresh.binary.empty();
+    const std::lock_guard lock(resolved_->mutex);
+    const auto [known, is_new] = resolved_->names.try_emplace(name);
+    Resolved::Name& former = known->second;
+    const bool is_news = fresh.missing ? is_new || !former.missing
+                                       : former.missing || former.addresses != fresh.addresses;
+    if (fresh.missing)
+      former.missing = true;
+    else
+      former = std::move(fresh);
+    if (is_news) changes.push_back({name, !former.missing, former.addresses});
+  }
+  return changes;
+}
+
+Result<std::vector<std::string>> HostList::ask_resolver(const std::string& name) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM; // one answer an address, not one a protocol
+  addrinfo* answer = nullptr;
+  if (const int failure = getaddrinfo(name.c_str(), nullptr, &hints, &answer); failure != 0)
+    return Error{Errc::not_found, gai_strerror(failure)};
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(answer, &freeaddrinfo);
+  std::vector<std::string> addresses;
+  for (const addrinfo* one = answer; one != nullptr; one = one->ai_next) {
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    const void* binary = nullptr;
+    sockaddr_in v4{};
+    sockaddr_in6 v6{};
+    if (one->ai_family == AF_INET) {
+      std::memcpy(&v4, one->ai_addr, sizeof v4);
+      binary = &v4.sin_addr;
+    } else if (one->ai_family == AF_INET6) {
+      std::memcpy(&v6, one->ai_addr, sizeof v6);
+      binary = &v6.sin6_addr;
+    } else {
       continue;
     }
-    const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(answer, &freeaddrinfo);
-    for (const addrinfo* one = answer; one != nullptr; one = one->ai_next) {
-      Address address{};
-      if (one->ai_family == AF_INET) {
-        sockaddr_in v4{};
-        std::memcpy(&v4, one->ai_addr, sizeof v4);
-        std::array<std::uint8_t, 4> octets{};
-        std::memcpy(octets.data(), &v4.sin_addr, octets.size());
-        address = from_v4(octets);
-      } else if (one->ai_family == AF_INET6) {
-        sockaddr_in6 v6{};
-        std::memcpy(&v6, one->ai_addr, sizeof v6);
-        std::memcpy(address.data(), &v6.sin6_addr, address.size());
-      } else {
-        continue;
-      }
-      ranges_.push_back({address, address});
-    }
+    if (inet_ntop(one->ai_family, binary, text.data(), text.size()) != nullptr)
+      addresses.emplace_back(text.data());
   }
-  return failed;
+  return addresses;
 }
 
 HostList loopback_hosts() {

@@ -112,6 +112,7 @@ struct ServerConfig {
   FastdfsClients fastdfs_clients = FastdfsClients::on; // on bind_addr:port
   std::vector<ListenerConfig> listeners;               // beside bind_addr:port
   HostList admin_hosts = loopback_hosts();             // who may see /metrics, /status, console
+  std::chrono::seconds names_interval{60};             // names in lists of hosts; 0: on SIGHUP only
 
   std::chrono::seconds connect_timeout{5};
   std::chrono::seconds network_timeout{60};

@@ -164,6 +164,10 @@ void add_server_options(OptionList<Config>& list, std::string base_path_example)
   listener.repeatable = true;
   hosts_option(list, "admin_hosts", &ServerConfig::admin_hosts,
                "Who may see /metrics, /status and the console.");
+  list.duration("names_interval", &Config::names_interval, std::chrono::seconds(0),
+                std::chrono::hours(24),
+                "How often the host names in lists like allow_hosts are looked up again; 0: at the "
+                "start and on SIGHUP only.");
   list.duration("connect_timeout", &Config::connect_timeout, std::chrono::seconds(1),
                 std::chrono::hours(1), "Longest time to connect to another node.");
   list.duration("network_timeout", &Config::network_timeout, std::chrono::seconds(1),

@@ -15,12 +15,17 @@ DiskPool::DiskPool(const std::string& name, std::size_t threads)
 }
 
 DiskPool::~DiskPool() {
+  drain();
+}
+
+void DiskPool::drain() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
   for (auto& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 std::size_t DiskPool::queued() const {

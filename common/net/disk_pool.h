@@ -36,7 +36,7 @@ class DiskPool {
 public:
   // Starts `threads` threads. `name` shows in `top -H` (15 characters).
   DiskPool(const std::string& name, std::size_t threads);
-  ~DiskPool(); // finishes what is queued, then joins
+  ~DiskPool(); // drains
 
   DiskPool(const DiskPool&) = delete;
   DiskPool& operator=(const DiskPool&) = delete;
@@ -62,6 +62,9 @@ public:
   void post(F work) {
     enqueue(std::make_unique<Work<F>>(std::move(work)));
   }
+
+  // Finishes what is queued and ends the threads; nothing may be posted after it. Idempotent.
+  void drain();
 
   // Jobs waiting for a thread, for metrics and overload decisions. Any thread.
   std::size_t queued() const;

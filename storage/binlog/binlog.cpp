@@ -148,8 +148,10 @@ Status Binlog::recover() {
 // Opens the journal and repairs files and log from what it holds; `last_seq` becomes the position
 // of the last record there is.
 Status Binlog::replay_journal(std::uint64_t& last_seq) {
-  const bool exists = fs::exists(directory_ / "journal.0");
-  if (!exists && (!options_.durable || options_.journal_size == 0)) return {};
+  const fs::path files[] = {directory_ / "journal.0", directory_ / "journal.1"};
+  const bool exists = fs::exists(files[0]);
+  const bool is_wanted = options_.durable && options_.journal_size != 0;
+  if (!exists && !is_wanted) return {};
   std::uint64_t records = 0;
   const auto replay = [&](wire::View frame, wire::View content) -> Status {
     std::size_t size = 0;
@@ -178,10 +180,16 @@ Status Binlog::replay_journal(std::uint64_t& last_seq) {
   if (!journal) return std::move(journal).error();
   if (records > 0) spdlog::warn("binlog: {} records came back from the journal", records);
   journal_ = std::move(*journal);
+  committed_at_open_ = journal_->committed();
   CAIRN_RETURN_IF_ERROR(sync_everything());
-  CAIRN_RETURN_IF_ERROR(journal_->release_all());
-  if (!options_.durable || options_.journal_size == 0) journal_.reset();
-  return {};
+  // Until recovered() what was committed stays what it was: the crash may come again before that.
+  CAIRN_RETURN_IF_ERROR(journal_->release_all(committed_at_open_.value_or(last_seq)));
+  if (is_wanted) return {};
+  // What it says would be old when it is wanted again.
+  journal_.reset();
+  for (const fs::path& file : files)
+    if (::unlink(file.c_str()) != 0) return errno_error("unlink " + file.string(), errno);
+  return sync_directory(directory_);
 }
 
 Status Binlog::open_segment(std::uint64_t first_seq) {
@@ -312,16 +320,17 @@ Status Binlog::make_room(const JournalBatch& batch) {
   return {};
 }
 
-Status Binlog::make_durable(JournalBatch& batch, bool files_too) {
+Status Binlog::make_durable(JournalBatch& batch, std::uint64_t target, bool files_too) {
   // After a failure the journal lacks records: what they speak of has to be synced itself.
   const bool without = !journal_ || sync_due_ || !journal_->could_fit(batch);
   sync_due_ = true;
   if (without) {
     CAIRN_RETURN_IF_ERROR(sync_everything());
+    if (journal_) CAIRN_RETURN_IF_ERROR(journal_->release_all(target));
   } else {
     if (files_too && options_.sync_files) CAIRN_RETURN_IF_ERROR(options_.sync_files());
     CAIRN_RETURN_IF_ERROR(make_room(batch));
-    CAIRN_RETURN_IF_ERROR(journal_->write(batch));
+    CAIRN_RETURN_IF_ERROR(journal_->write(batch, target));
   }
   sync_due_ = false;
   return {};
@@ -329,10 +338,13 @@ Status Binlog::make_durable(JournalBatch& batch, bool files_too) {
 
 // Brings everything where it belongs, so that a replay has nothing to do.
 void Binlog::clean_journal() {
-  if (journal_ && !journal_->holds_anything()) return;
+  const std::uint64_t end = end_;
+  const bool says_so = !recovered_ || (journal_ && journal_->committed() == end);
+  if (journal_ && !journal_->holds_anything() && says_so) return;
   Status status = finish_checkpoint(/*wait=*/true);
   if (status) status = sync_everything();
-  if (status && journal_) status = journal_->release_all();
+  if (status && journal_)
+    status = journal_->release_all(recovered_ ? end : journal_->committed().value_or(end));
   if (!status) spdlog::error("binlog: {}", status.error().text());
 }
 
@@ -361,7 +373,7 @@ void Binlog::commit_loop() {
       files_too = std::exchange(batch_needs_files_, false);
       target = end_.load();
     }
-    const Status status = make_durable(batch, files_too);
+    const Status status = make_durable(batch, target, files_too);
     if (status)
       committed_ = target;
     else

@@ -72,6 +72,13 @@ public:
   std::uint64_t end_seq() const { return end_.load(); }
   // Position up to which records may go to peers. Any thread.
   std::uint64_t committed_seq() const { return committed_.load(); }
+  // Position up to which the log was committed when it was opened, nullopt: that is not known (no
+  // journal, as with relaxed durability) and all that is there counts. Records behind it were never
+  // acknowledged, nor sent to peers.
+  std::optional<std::uint64_t> committed_at_open() const { return committed_at_open_; }
+  // Recovery has done with the records behind committed_at_open(): from the next commit on they
+  // count like all others.
+  void recovered() { recovered_ = true; }
   // Position before the oldest record kept: a reader can start from here or later.
   std::uint64_t begin_seq() const;
   // A position with at least `bytes` of log behind it, or the beginning.
@@ -111,7 +118,7 @@ private:
   Status replay_journal(std::uint64_t& last_seq);
   Status sync_log();
   Status sync_everything();
-  Status make_durable(JournalBatch& batch, bool files_too);
+  Status make_durable(JournalBatch& batch, std::uint64_t target, bool files_too);
   Status make_room(const JournalBatch& batch);
   Status finish_checkpoint(bool wait);
   void clean_journal();
@@ -138,6 +145,8 @@ private:
   std::vector<std::unique_ptr<Waiter>> waiters_;
   bool stopping_ = false;
   std::atomic<std::uint64_t> committed_{0};
+  std::optional<std::uint64_t> committed_at_open_; // constant after open()
+  std::atomic<bool> recovered_{false};
   std::thread commit_thread_;
   // Of the commit thread, once it runs.
   std::unique_ptr<Journal> journal_;

@@ -30,15 +30,17 @@ struct BatchHeader {
   std::uint64_t magic = kMagic;
   std::uint64_t generation = 0; // of the file it is in
   std::uint64_t needed = 0;     // the oldest generation that a replay begins with
+  std::uint64_t committed = 0;  // position of the last record that is durable with this batch
   std::uint32_t size = 0;       // bytes of entries
   std::uint32_t crc32 = 0;      // of the entries
   std::uint32_t own_crc32 = 0;  // of this header up to here
 
   static constexpr auto fields() {
     using M = BatchHeader;
-    return std::tuple{wire::integer(&M::magic),  wire::integer(&M::generation),
-                      wire::integer(&M::needed), wire::integer(&M::size),
-                      wire::integer(&M::crc32),  wire::integer(&M::own_crc32)};
+    return std::tuple{wire::integer(&M::magic),    wire::integer(&M::generation),
+                      wire::integer(&M::needed),   wire::integer(&M::committed),
+                      wire::integer(&M::size),     wire::integer(&M::crc32),
+                      wire::integer(&M::own_crc32)};
   }
 };
 
@@ -101,10 +103,13 @@ Status replay_entries(wire::View entries, const Journal::Replay& replay) {
   return {};
 }
 
-// Replays one file from its beginning, as long as its batches are of its first one's generation and
-// whole: what follows was never acknowledged.
-Status replay_file(int fd, std::uint64_t file_size, std::uint64_t generation,
-                   const Journal::Replay& replay) {
+// Replays one file from its beginning (without `replay`: only reads it), as long as its batches are
+// of its first one's generation and whole: what follows was never acknowledged. Answers what the
+// last of them says was committed; nullopt: there is no whole batch.
+Result<std::optional<std::uint64_t>> replay_file(int fd, std::uint64_t file_size,
+                                                 std::uint64_t generation,
+                                                 const Journal::Replay* replay) {
+  std::optional<std::uint64_t> committed;
   std::uint64_t batches = 0;
   for (std::uint64_t offset = 0;;) {
     CAIRN_TRY(header, read_header(fd, file_size, offset));
@@ -114,12 +119,13 @@ Status replay_file(int fd, std::uint64_t file_size, std::uint64_t generation,
     CAIRN_RETURN_IF_ERROR(read_fully(fd, batch.get(), size, offset));
     const wire::View entries(batch.get() + kHeaderSize, header->size);
     if (crc32(0, entries) != header->crc32) break; // torn by the power loss
-    CAIRN_RETURN_IF_ERROR(replay_entries(entries, replay));
+    if (replay != nullptr) CAIRN_RETURN_IF_ERROR(replay_entries(entries, *replay));
+    committed = header->committed;
     offset += size;
     ++batches;
   }
   spdlog::debug("journal replayed generation={} batches={}", generation, batches);
-  return {};
+  return committed;
 }
 
 } // namespace
@@ -177,7 +183,8 @@ Status Journal::open_slot(std::size_t index, const std::filesystem::path& file,
   if (slots_[index].size != 0) return {};
   size = std::max(padded(size), kFileMin);
   if (const int error = ::posix_fallocate(fd, 0, static_cast<off_t>(size)); error != 0) {
-    if (::ftruncate(fd, 0) != 0) return errno_error("truncate " + file.string(), errno);
+    // Nothing was ever in it: the next start begins as this one did.
+    ::unlink(file.c_str());
     return errno_error("preallocate " + file.string(), error);
   }
   if (::fsync(fd) != 0) return errno_error("fsync " + file.string(), errno);
@@ -213,12 +220,18 @@ Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& dire
       needed = std::max(needed, header->needed);
       offset += padded(kHeaderSize + header->size);
     }
+    const Slot& before = journal->slots_[older];
     if (first[older] && generation(older) >= needed) {
-      const Slot& before = journal->slots_[older];
-      CAIRN_RETURN_IF_ERROR(replay_file(before.fd, before.size, generation(older), replay));
+      CAIRN_TRY(committed, replay_file(before.fd, before.size, generation(older), &replay));
+      journal->committed_ = committed;
     }
-    if (generation(newest) >= needed)
-      CAIRN_RETURN_IF_ERROR(replay_file(slot.fd, slot.size, generation(newest), replay));
+    CAIRN_TRY(committed, replay_file(slot.fd, slot.size, generation(newest), &replay));
+    if (committed) journal->committed_ = committed;
+    if (first[older] && !journal->committed_) {
+      // The power went in the first batch after the turn.
+      CAIRN_TRY(earlier, replay_file(before.fd, before.size, generation(older), nullptr));
+      journal->committed_ = earlier;
+    }
   }
   journal->needed_ = journal->generation_;
   return journal;
@@ -233,17 +246,18 @@ bool Journal::could_fit(const JournalBatch& batch) const {
   return size <= slots_[0].size && size <= slots_[1].size;
 }
 
-Status Journal::write(JournalBatch& batch) {
+Status Journal::write(JournalBatch& batch, std::uint64_t committed) {
   CAIRN_ASSERT(fits(batch));
-  if (Status written = write_at_current(batch); !written) {
+  if (Status written = write_at_current(batch, committed); !written) {
     // Behind a batch that may be half there nothing would be found again.
     offset_ = slots_[current_].size;
     return written;
   }
+  committed_ = committed;
   return {};
 }
 
-Status Journal::write_at_current(JournalBatch& batch) {
+Status Journal::write_at_current(JournalBatch& batch, std::uint64_t committed) {
   batch.reserve(batch.size());
   const std::size_t size = padded(kHeaderSize + batch.size());
   std::byte* const memory = batch.memory_;
@@ -251,6 +265,7 @@ Status Journal::write_at_current(JournalBatch& batch) {
   BatchHeader header;
   header.generation = generation_;
   header.needed = needed_;
+  header.committed = committed;
   header.size = static_cast<std::uint32_t>(batch.size());
   header.crc32 = crc32(0, wire::View(memory + kHeaderSize, batch.size()));
   const auto encode = [&] {
@@ -281,12 +296,12 @@ void Journal::turn() {
   offset_ = 0;
 }
 
-Status Journal::release_all() {
+Status Journal::release_all(std::uint64_t committed) {
   release_others();
   turn();
   release_others();
   JournalBatch nothing;
-  return write(nothing);
+  return write(nothing, committed);
 }
 
 } // namespace cairn::storage

@@ -10,7 +10,9 @@
 //
 // Every reuse of a file has a generation of its own, one above the last. A batch names the oldest
 // generation that is still needed; when the other file's content has been synced where it belongs
-// (a checkpoint), later batches no longer name it, and it may be written over.
+// (a checkpoint), later batches no longer name it, and it may be written over. It also says up to
+// which position of the log everything is durable with it: after a crash, records behind that were
+// never acknowledged.
 #pragma once
 
 #include "common/base/result.h"
@@ -22,6 +24,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace cairn::storage {
@@ -69,16 +72,18 @@ public:
   bool fits(const JournalBatch& batch) const;
   // Whether it fits into an empty file at all.
   bool could_fit(const JournalBatch& batch) const;
-  // Writes `batch` and makes it durable. It must fit. After an error the journal takes no more
-  // until turn(). Errors: io_error.
-  Status write(JournalBatch& batch);
+  // Writes `batch` and makes it durable, and with it that the log is committed up to `committed`.
+  // It must fit. After an error the journal takes no more until turn(). Errors: io_error.
+  Status write(JournalBatch& batch, std::uint64_t committed);
   // Goes on in the other file, whose content must have been released.
   void turn();
   // What all files but the current one hold has been synced where it belongs.
   void release_others() { needed_ = generation_; }
-  // The same of all that was written so far, and says so on disk, so that a replay finds nothing.
-  // Errors: io_error.
-  Status release_all();
+  // The same of all that was written so far, and says so on disk, so that a replay finds nothing,
+  // and that the log is committed up to `committed`. Errors: io_error.
+  Status release_all(std::uint64_t committed);
+  // What the last durable batch said of that; nullopt: there never was one.
+  std::optional<std::uint64_t> committed() const { return committed_; }
   // True when there is something that a replay would apply.
   bool holds_anything() const { return offset_ > 0 || needed_ != generation_; }
 
@@ -90,13 +95,14 @@ private:
 
   Journal() = default;
   Status open_slot(std::size_t index, const std::filesystem::path& file, std::uint64_t size);
-  Status write_at_current(JournalBatch& batch);
+  Status write_at_current(JournalBatch& batch, std::uint64_t committed);
 
   std::array<Slot, 2> slots_;
   std::size_t current_ = 0;
   std::uint64_t generation_ = 1;
   std::uint64_t needed_ = 1;
   std::uint64_t offset_ = 0; // in the current file
+  std::optional<std::uint64_t> committed_;
 };
 
 } // namespace cairn::storage

@@ -39,6 +39,11 @@ std::uint32_t first_use_of(int data_fd) {
   return static_cast<std::uint32_t>(std::max<time_t>(info.st_mtim.tv_sec, 0));
 }
 
+// Whether LogRecord::total_size of it is the size of the file.
+bool has_total_size(const LogRecord& record) {
+  return record.kind == ChangeKind::put || record.kind == ChangeKind::range;
+}
+
 // Names hold one of two checksums, see LegacyCrc32.
 bool has_legacy_checksum(int fd, std::uint32_t expected) {
   LegacyCrc32 legacy;
@@ -54,10 +59,52 @@ bool has_legacy_checksum(int fd, std::uint32_t expected) {
 
 } // namespace
 
-Result<bool> Store::recover_file(Path& path, std::uint8_t index, const std::string& true_name) {
-  char prefix[8];
-  std::snprintf(prefix, sizeof prefix, "M%02X/", index);
-  auto name = parse_remote_name(prefix + true_name);
+bool Store::is_own_appender(const RemoteName& name) const {
+  return name.kind() == FileKind::appender && name.fields() &&
+         name.fields()->source == SourceRef::from_server_id(node_id_);
+}
+
+// Cuts off what an append without an answer has left behind the `committed` bytes of one of this
+// node's appender files.
+Status Store::cut_unanswered(const RemoteName& name, std::uint64_t committed) {
+  const std::lock_guard lock(lock_of(name));
+  auto opened = open_appender(name);
+  if (opened.code() == Errc::not_found) return {}; // deleted since
+  if (!opened) return std::move(opened).error();
+  const File file = *std::move(opened);
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) return errno_error("stat " + name.canonical(), errno);
+  const auto size = static_cast<std::uint64_t>(info.st_size);
+  if (size <= committed) return {};
+  // Not begin_change(): it would look at the bytes that go.
+  if (::ftruncate(file.get(), static_cast<off_t>(committed)) != 0)
+    return fail(path_of(name), "truncate " + name.canonical(), errno);
+  path_of(name).dirty = true;
+  if (auto sums = load_sums(name, file.get()); sums) {
+    sums->pending.reset();
+    if (sums->size() == committed) // still those of before the append
+      save_sums(name.true_name(), path_of(name), file.get(), *sums);
+    else
+      CAIRN_RETURN_IF_ERROR(take_as_it_is(name, file.get(), *sums, committed));
+  }
+  LogRecord record; // the log may speak of what was cut
+  record.kind = ChangeKind::range;
+  record.name = name.canonical();
+  record.stamp = clock_.now();
+  record.mtime = static_cast<std::uint32_t>(std::time(nullptr));
+  record.total_size = committed;
+  record.offset = committed;
+  record.length = size - committed;
+  CAIRN_TRY(seq, log(std::move(record), Origin()));
+  spdlog::info(
+      "cut an append off that had no answer when a crash came file={} size={} was={} "
+      "seq={}",
+      name.canonical(), committed, size, seq);
+  return {};
+}
+
+Result<bool> Store::recover_file(Path& path, const std::string& text) {
+  auto name = parse_remote_name(text);
   // Trunk files of FastDFS, and what somebody has put there.
   if (!name || !name->fields()) return false;
   CAIRN_TRY(tombstone, tombstones_->find(name->canonical()));
@@ -86,7 +133,7 @@ Result<bool> Store::recover_file(Path& path, std::uint8_t index, const std::stri
   if (tombstone || !whole) {
     spdlog::warn("removed a file that a crash left file={} cause={}", name->canonical(),
                  tombstone ? "deleted" : "incomplete");
-    ::unlinkat(path.data_fd, true_name.c_str(), 0);
+    ::unlinkat(path.data_fd, name->true_name().data(), 0);
     return false;
   }
   LogRecord record;
@@ -169,7 +216,63 @@ Result<bool> Store::recover_delete(const std::string& text, const Tombstone& tom
   return true;
 }
 
+// An append goes to the end of its file before its record is committed: what the log says was
+// committed is what stays of files that were changed lately. `sizes` has what the tail of the log
+// says of this node's appender files (nullopt: nothing before the changes that were not committed).
+Status Store::cut_unanswered_appends(CommittedSizes sizes, std::uint64_t committed,
+                                     std::uint32_t since) {
+  const auto look_at = [&](Path& path, const std::string& prefix, const std::string& directory,
+                           std::uint32_t from) -> Status {
+    for (const std::string& leaf : names_in(path.data_fd, directory)) {
+      const std::string true_name = directory + "/" + leaf;
+      const auto name = parse_remote_name(prefix + true_name);
+      if (name && is_own_appender(*name) && changed_since(path.data_fd, true_name, from))
+        sizes.emplace(name->canonical(), std::nullopt);
+    }
+    return {};
+  };
+  CAIRN_RETURN_IF_ERROR(each_changed_directory(since, look_at));
+  const auto is_unknown = [](const auto& entry) { return !entry.second; };
+  if (std::any_of(sizes.begin(), sizes.end(), is_unknown)) {
+    BinlogReader reader(*binlog_, binlog_->begin_seq());
+    for (;;) {
+      auto record = reader.next();
+      if (!record && record.code() == Errc::corrupt) continue; // the reader is behind the damage
+      if (!record) return std::move(record).error();
+      if (!record->has_value() || (*record)->seq > committed) break;
+      if (!has_total_size(**record)) continue;
+      const auto found = sizes.find((*record)->name);
+      if (found != sizes.end()) found->second = (*record)->total_size;
+    }
+  }
+  for (const auto& [name, size] : sizes)
+    if (size) CAIRN_RETURN_IF_ERROR(cut_unanswered(*parse_remote_name(name), *size));
+  return {};
+}
+
+// Calls `look_at` for the directories of files that may have changed since `since` (the time for
+// each store path: what was there before its first use is not looked at).
+Status Store::each_changed_directory(std::uint32_t since, const LookAt& look_at) {
+  for (std::size_t i = 0; i < paths_.size(); ++i) {
+    Path& path = *paths_[i];
+    const std::uint32_t from = std::max(since, first_use_of(path.data_fd));
+    char prefix[8];
+    std::snprintf(prefix, sizeof prefix, "M%02X/", static_cast<unsigned>(i));
+    for (const std::string& high : names_in(path.data_fd, ".")) {
+      if (high.size() != 2) continue;
+      for (const std::string& low : names_in(path.data_fd, high)) {
+        const std::string directory = high + "/" + low;
+        if (low.size() == 2 && changed_since(path.data_fd, directory, from))
+          CAIRN_RETURN_IF_ERROR(look_at(path, prefix, directory, from));
+      }
+    }
+  }
+  return {};
+}
+
 Result<std::uint64_t> Store::recover_after_crash() {
+  const auto committed = binlog_->committed_at_open();
+  CommittedSizes sizes;
   std::unordered_set<std::string> known;
   std::unordered_map<std::string, std::uint64_t> removed;   // name -> stamp
   std::unordered_map<std::string, std::uint64_t> described; // name -> highest stamp of metadata
@@ -189,10 +292,16 @@ Result<std::uint64_t> Store::recover_after_crash() {
     if (one.kind == ChangeKind::remove) note(removed, one.name);
     if (one.kind == ChangeKind::rename) note(removed, one.extra);
     if (one.kind == ChangeKind::set_meta) note(described, one.name);
+    if (has_total_size(one) && committed)
+      if (const auto name = parse_remote_name(one.name); name && is_own_appender(*name)) {
+        auto& size = sizes[one.name];
+        if (one.seq <= *committed) size = one.total_size;
+      }
     last = one.time;
   }
   const std::uint32_t since = last > kSlack ? last - kSlack : 0;
   note_unclean_stop(since, static_cast<std::uint64_t>(std::time(nullptr)));
+  if (committed) CAIRN_RETURN_IF_ERROR(cut_unanswered_appends(std::move(sizes), *committed, since));
   std::uint64_t logged = 0;
 
   std::vector<std::pair<std::string, Tombstone>> deletes;
@@ -208,38 +317,30 @@ Result<std::uint64_t> Store::recover_after_crash() {
     if (is_logged) ++logged;
   }
 
-  for (std::size_t i = 0; i < paths_.size(); ++i) {
-    Path& path = *paths_[i];
-    const auto index = static_cast<std::uint8_t>(i);
-    const std::uint32_t from = std::max(since, first_use_of(path.data_fd));
-    char prefix[8];
-    std::snprintf(prefix, sizeof prefix, "M%02X/", index);
-    for (const std::string& high : names_in(path.data_fd, ".")) {
-      if (high.size() != 2) continue;
-      for (const std::string& low : names_in(path.data_fd, high)) {
-        const std::string directory = high + "/" + low;
-        if (low.size() != 2 || !changed_since(path.data_fd, directory, from)) continue;
-        for (const std::string& leaf : names_in(path.data_fd, directory)) {
-          const std::string true_name = directory + "/" + leaf;
-          if (!changed_since(path.data_fd, true_name, from)) continue;
-          const bool is_side = leaf.ends_with("-m");
-          if (!is_side && !known.contains(prefix + true_name)) {
-            CAIRN_TRY(is_logged, recover_file(path, index, true_name));
-            if (is_logged) ++logged;
-          }
-          // Of the file itself too: it says when metadata was removed.
-          const std::string base = is_side ? true_name.substr(0, true_name.size() - 2) : true_name;
-          const auto name = parse_remote_name(prefix + base);
-          if (!name) continue;
-          std::uint64_t& stamp = described[name->canonical()];
-          CAIRN_TRY(is_logged, recover_metadata(*name, stamp));
-          if (!is_logged) continue;
-          ++logged;
-          stamp = metadata_stamp(*name);
-        }
+  const auto look_at = [&](Path& path, const std::string& prefix, const std::string& directory,
+                           std::uint32_t from) -> Status {
+    for (const std::string& leaf : names_in(path.data_fd, directory)) {
+      const std::string true_name = directory + "/" + leaf;
+      if (!changed_since(path.data_fd, true_name, from)) continue;
+      const bool is_side = leaf.ends_with("-m");
+      if (!is_side && !known.contains(prefix + true_name)) {
+        CAIRN_TRY(is_logged, recover_file(path, prefix + true_name));
+        if (is_logged) ++logged;
       }
+      // Of the file itself too: it says when metadata was removed.
+      const std::string base = is_side ? true_name.substr(0, true_name.size() - 2) : true_name;
+      const auto name = parse_remote_name(prefix + base);
+      if (!name) continue;
+      std::uint64_t& stamp = described[name->canonical()];
+      CAIRN_TRY(is_logged, recover_metadata(*name, stamp));
+      if (!is_logged) continue;
+      ++logged;
+      stamp = metadata_stamp(*name);
     }
-  }
+    return {};
+  };
+  CAIRN_RETURN_IF_ERROR(each_changed_directory(since, look_at));
+  binlog_->recovered();
   return logged;
 }
 

@@ -27,6 +27,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace cairn::storage {
@@ -154,7 +155,7 @@ public:
   // Whether open() would find its store paths there, writable, and used by no other daemon. Touches
   // nothing. Errors: as open().
   static Status check_paths(const config::StorageConfig& config);
-  ~Store(); // finishes what is queued in the pools
+  ~Store(); // drains
 
   // Must be called once before any change; `binlog` outlives the store.
   void attach(Binlog& binlog) { binlog_ = &binlog; }
@@ -167,6 +168,8 @@ public:
   // uploads.
   DiskPool& pool(std::uint8_t store_path) { return *paths_[store_path]->pool; }
   DiskPool& read_pool(std::uint8_t store_path) { return *paths_[store_path]->read_pool; }
+  // Finishes what is queued in the pools and ends their threads: nothing may be posted after it.
+  void drain();
   HybridClock& clock() { return clock_; }
   Tombstones& tombstones() { return *tombstones_; }
 
@@ -329,7 +332,8 @@ public:
   void sweep();
   // After a crash: what was written last may lack its record, or be written half. A whole file, a
   // delete or metadata without a record is logged anew, so that the peers get it too; a file that
-  // is not what its name says was never acknowledged and goes. Blocks; before serving, once the
+  // is not what its name says was never acknowledged and goes, and what an append without an answer
+  // has left behind its file's committed end is cut off. Blocks; before serving, once the
   // node has its ID. Answers how many were logged. Errors: io_error.
   Result<std::uint64_t> recover_after_crash();
 
@@ -427,7 +431,15 @@ private:
   Status end_change(const RemoteName& name, int fd, Mutation change, wire::View appended);
   Result<Change> write_range(const RemoteName& name, std::optional<std::uint64_t> offset,
                              wire::View content, const StagedFile* staged);
-  Result<bool> recover_file(Path& path, std::uint8_t index, const std::string& true_name);
+  // What recover_after_crash() consists of (crash_recovery.cpp).
+  using LookAt = std::function<Status(Path& path, const std::string& prefix, // "M00/"
+                                      const std::string& directory, std::uint32_t since)>;
+  Status each_changed_directory(std::uint32_t since, const LookAt& look_at);
+  bool is_own_appender(const RemoteName& name) const;
+  using CommittedSizes = std::unordered_map<std::string, std::optional<std::uint64_t>>;
+  Status cut_unanswered_appends(CommittedSizes sizes, std::uint64_t committed, std::uint32_t since);
+  Status cut_unanswered(const RemoteName& name, std::uint64_t committed);
+  Result<bool> recover_file(Path& path, const std::string& name);
   Result<bool> recover_metadata(const RemoteName& name, std::uint64_t logged_stamp);
   Result<bool> recover_delete(const std::string& name, const Tombstone& tombstone, bool has_record);
   Result<OpenedFile> finish_open(const RemoteName& name, File file) const;

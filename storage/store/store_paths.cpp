@@ -41,12 +41,15 @@ Store::Store(const config::StorageConfig& config)
     : config_(config), verdicts_(config.verify_interval, kRemembered) {}
 
 Store::~Store() {
-  for (auto& path : paths_) {
-    path->probe_pool.reset(); // their jobs use the descriptor
-    path->pool.reset();
-    path->read_pool.reset();
+  drain(); // jobs use the descriptors
+  for (auto& path : paths_)
     if (path->data_fd >= 0) ::close(path->data_fd);
-  }
+}
+
+void Store::drain() {
+  for (auto& path : paths_)
+    for (DiskPool* pool : {path->probe_pool.get(), path->pool.get(), path->read_pool.get()})
+      if (pool != nullptr) pool->drain();
 }
 
 Status Store::check_paths(const config::StorageConfig& config) {

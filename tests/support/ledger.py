@@ -32,12 +32,6 @@ class File:
         grown = [content + piece for content in self.contents]
         self.contents = grown if acknowledged else self.contents + grown
 
-    def is_half_appended(self, body):
-        """Whether this is what was there before an append without an answer, with something of its
-        length behind it."""
-        return (len(self.contents) > 1 and len(body) in {len(one) for one in self.contents}
-                and body.startswith(min(self.contents, key=len)))
-
 
 class Client(threading.Thread):
     """Uploads, appends, deletes, metadata and reads, one at a time, against one node; every file is
@@ -47,7 +41,6 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self.cluster, self.node_id, self.sizes = cluster, node_id, sizes
         self.random = random.Random(seed)
-        self.power_cuts = False
         self.files = {}
         self.acknowledged = 0
         self.breaks = 0
@@ -90,9 +83,7 @@ class Client(threading.Thread):
             return self._upload(storage)
         file_id = self.random.choice(live)
         file = self.files[file_id]
-        # After a power cut nothing is appended to what may be half there: it would hide where that is.
-        settled = len(file.contents) == 1 or not self.power_cuts
-        if choice < 0.65 and file.appender and settled:
+        if choice < 0.65 and file.appender:
             return self._append(storage, file_id, file)
         if choice < 0.75:
             return self._remove(storage, file_id, file)
@@ -148,11 +139,8 @@ class Client(threading.Thread):
 class Ledger:
     """The clients of one test, over all of its rounds."""
 
-    def __init__(self, cluster, sizes=(100, 4096, 30_000, 100_000, 700_000), power_cuts=False):
+    def __init__(self, cluster, sizes=(100, 4096, 30_000, 100_000, 700_000)):
         self.cluster, self.sizes = cluster, sizes
-        # An append that was under way when the power went may have left anything behind what was
-        # there before (docs/guarantees.md, "What is not promised").
-        self.power_cuts = power_cuts
         self.files = {}
         self.acknowledged = 0
         self.wrong = []
@@ -166,7 +154,6 @@ class Ledger:
             self._seed += 1
             clients.append(Client(self.cluster, node_id, self._seed, self.sizes))
             clients[-1].pause = pause
-            clients[-1].power_cuts = self.power_cuts
         for client in clients:
             client.start()
         try:
@@ -187,8 +174,7 @@ class Ledger:
                 if reply.status == 0:
                     if file.deleted:
                         found.append(f"{file_id}: deleted, but {node.id} has it")
-                    elif reply.body not in file.contents and not (
-                            self.power_cuts and file.is_half_appended(reply.body)):
+                    elif reply.body not in file.contents:
                         sizes = [len(content) for content in file.contents]
                         found.append(f"{file_id}: {len(reply.body)} other bytes at {node.id}, "
                                      f"not one of the contents of {sizes}")

@@ -1,6 +1,7 @@
 // Reading, running and writing side by side.
 #include "tracker/handlers/namespace_link.h"
 
+#include "common/config/host_list.h"
 #include "common/daemon/log.h"
 
 #include <boost/asio/this_coro.hpp>
@@ -39,6 +40,23 @@ bool answers_node(NsOp op) {
     default:
       return false;
   }
+}
+
+// The clients of an export are compared when one attaches, on the tracker's one thread, which waits
+// for no name server: a host name would never match. What is no request is refused where it is
+// evaluated. Errors: EINVAL.
+Status check_export_clients(wire::View message) {
+  const auto decoded = wire::decode_lenient<wire::NsExportChange>(message);
+  if (!decoded) return {};
+  for (const wire::NsText& entry : decoded->values.clients) {
+    config::HostList list;
+    if (const Status added = list.add(entry.text); !added)
+      return errno_of(EINVAL, "clients: " + added.error().detail);
+    if (list.has_names())
+      return errno_of(EINVAL, "clients: '" + entry.text +
+                                  "' is a host name; write addresses, networks or ranges");
+  }
+  return {};
 }
 
 // The client is told; an operator must be too, though not for every request.
@@ -199,6 +217,10 @@ Task<Outcome> NamespaceLink::run(const Request& request) {
     if (session->kind == NsSessionKind::reader || request.head.sequence == 0) {
       const Error refused = errno_of(EINVAL, "a change needs a session and a sequence number");
       co_return Outcome::failed(refused);
+    }
+    if (request.op == NsOp::export_add || request.op == NsOp::export_set) {
+      const Status clients = check_export_clients(request.message);
+      if (!clients) co_return Outcome::failed(clients.error());
     }
     Change change;
     change.op = request.op;

@@ -1,5 +1,6 @@
 // G1: what commit() answered with success is there after a power loss, whatever the loss took of
-// what was not synced; what was deleted stays deleted. A node runs random operations, then its
+// what was not synced; what was deleted stays deleted; an append without an answer is there whole
+// or not at all. A node runs random operations, then its
 // directory is copied and damaged as far as the syncs allow, and the next node starts from there.
 // Each failure prints its seed; CAIRN_POWER_SEED runs one seed, CAIRN_POWER_SEEDS so many.
 #include "storage/store/store.h"
@@ -79,7 +80,8 @@ public:
 struct Told {
   std::map<std::string, wire::Bytes> stored; // name -> content
   std::set<std::string> deleted;
-  std::set<std::string> unknown; // neither: a delete that was not answered
+  std::set<std::string> unknown;             // neither: a delete that was not answered
+  std::map<std::string, wire::Bytes> longer; // with an append that was not answered
 };
 
 class Trial {
@@ -95,6 +97,8 @@ public:
         Node node(root);
         check(node);
         for (int i = 0; i < kOperations; ++i) step(node);
+        // Later commits take what has no answer along: these have none.
+        for (int i = 0; i < 5; ++i) append(node, /*may_commit=*/false);
         const auto durable = node.durable();
         fs::copy(root, next, fs::copy_options::recursive);
         damage(root, next, durable);
@@ -112,10 +116,11 @@ private:
   void step(Node& node) {
     const std::uint64_t choice = below(60);
     if (choice < 2 && !told_.stored.empty()) return remove(node);
+    if (choice > 50 && append(node, true)) return;
     // Some do not fit into a batch's share, some are staged, some are appender files: not carried.
     NewFile file;
     file.extension = "bin";
-    file.appender = choice == 3;
+    file.appender = choice > 45;
     const std::size_t size = below(8) == 0 ? 0 : below(30'000);
     const wire::Bytes content = content_of(random_(), size);
     const auto path = static_cast<std::uint8_t>(below(2));
@@ -133,10 +138,34 @@ private:
     told_.stored[made->name] = content;
   }
 
+  // False: there was nothing to append to.
+  bool append(Node& node, bool may_commit) {
+    std::vector<std::string> names;
+    for (const auto& [name, content] : told_.stored)
+      if (parse_remote_name(name)->kind() == FileKind::appender && !told_.longer.contains(name))
+        names.push_back(name);
+    if (names.empty()) return false;
+    const std::string text = names[below(names.size())];
+    const auto name = *parse_remote_name(text);
+    const wire::Bytes more = content_of(random_(), 1 + below(30'000));
+    const auto made = node.store->append(name, more);
+    EXPECT_TRUE(made) << made.error().text();
+    wire::Bytes whole = told_.stored[text];
+    whole.insert(whole.end(), more.begin(), more.end());
+    if (!may_commit || below(3) == 0) { // never answered
+      told_.longer[text] = whole;
+    } else {
+      EXPECT_TRUE(node.binlog->commit_blocking(made->seq));
+      told_.stored[text] = whole;
+    }
+    return true;
+  }
+
   void remove(Node& node) {
     auto file =
         std::next(told_.stored.begin(), static_cast<std::ptrdiff_t>(below(told_.stored.size())));
     const std::string name = file->first;
+    told_.longer.erase(name);
     const auto made = node.store->remove(*parse_remote_name(name), Origin());
     ASSERT_TRUE(made) << made.error().text();
     told_.stored.erase(file);
@@ -175,7 +204,7 @@ private:
           fs::resize_file(file, keep + (size > keep ? below(size - keep) : 0));
           break;
         default:
-          if (keep == 0 && !is_log)
+          if (known == durable.end() && !is_log)
             fs::remove(file);
           else
             fs::resize_file(file, keep);
@@ -184,9 +213,12 @@ private:
   }
 
   void check(Node& node) {
-    for (const auto& [text, content] : told_.stored) {
+    for (auto& [text, content] : told_.stored) {
       const auto name = *parse_remote_name(text);
       const auto opened = node.store->open_file(name);
+      if (const auto longer = told_.longer.find(text);
+          longer != told_.longer.end() && opened && opened->size == longer->second.size())
+        content = longer->second;
       ASSERT_TRUE(opened) << text << " of " << content.size()
                           << " bytes was acknowledged: " << opened.error().text();
       wire::Bytes there(content.size());
@@ -195,6 +227,7 @@ private:
                 static_cast<ssize_t>(there.size()));
       ASSERT_EQ(there, content) << text;
     }
+    told_.longer.clear();
     for (const std::string& text : told_.deleted)
       ASSERT_FALSE(node.store->exists(*parse_remote_name(text))) << text << " was deleted";
 

@@ -66,12 +66,68 @@ TEST(HostList, FastDfsRanges) {
 }
 
 TEST(HostList, NamesCountOnceResolved) {
-  HostList list = list_of("localhost, host[08-10].invalid");
+  const HostList list = list_of("localhost, host[08-10].invalid");
   EXPECT_FALSE(list.empty());
+  EXPECT_TRUE(list.has_names());
   EXPECT_FALSE(list.contains("127.0.0.1"));
-  EXPECT_EQ(list.resolve_names(),
+  std::vector<std::string> missing;
+  for (const auto& change : list.resolve_names())
+    if (!change.found) missing.push_back(change.name);
+  EXPECT_EQ(missing,
             (std::vector<std::string>{"host08.invalid", "host09.invalid", "host10.invalid"}));
   EXPECT_TRUE(list.contains("127.0.0.1") || list.contains("::1"));
+}
+
+TEST(HostList, NamesMayMoveAndFailuresChangeNothing) {
+  const HostList list = list_of("web.example, 10.9.9.9");
+  const HostList copy = list;
+  Result<std::vector<std::string>> answer{Errc::not_found};
+  const auto look_up = [&](const std::string& name) {
+    EXPECT_EQ(name, "web.example");
+    return answer;
+  };
+  const auto changes = [&] {
+    std::string text;
+    for (const auto& change : copy.resolve_names(look_up)) {
+      text += change.name + (change.found ? " =" : " !");
+      for (const auto& address : change.addresses) text += " " + address;
+    }
+    return text;
+  };
+  EXPECT_EQ(changes(), "web.example !");
+  EXPECT_EQ(changes(), "") << "told once";
+  answer = std::vector<std::string>{"10.0.0.2", "10.0.0.1", "fd00::1"};
+  EXPECT_EQ(changes(), "web.example = 10.0.0.1 10.0.0.2 fd00::1");
+  // A name server gives them in another order each time.
+  answer = std::vector<std::string>{"fd00::1", "10.0.0.1", "10.0.0.2"};
+  EXPECT_EQ(changes(), "");
+  EXPECT_TRUE(list.contains("10.0.0.2"));
+  EXPECT_TRUE(list.contains("fd00::1"));
+  answer = std::vector<std::string>{"10.0.0.3"};
+  EXPECT_EQ(changes(), "web.example = 10.0.0.3");
+  EXPECT_FALSE(list.contains("10.0.0.2"));
+  EXPECT_TRUE(list.contains("10.0.0.3"));
+  answer = Error{Errc::not_found};
+  EXPECT_EQ(changes(), "web.example ! 10.0.0.3");
+  EXPECT_TRUE(list.contains("10.0.0.3")) << "the last good answer stays";
+  answer = std::vector<std::string>{"10.0.0.3"};
+  EXPECT_EQ(changes(), "web.example = 10.0.0.3");
+  answer = std::vector<std::string>{};
+  EXPECT_EQ(changes(), "web.example ! 10.0.0.3");
+  EXPECT_TRUE(list.contains("10.9.9.9"));
+}
+
+TEST(HostList, ACopyThatGetsMoreNamesIsAnother) {
+  const HostList list = list_of("a.example");
+  HostList more = list;
+  ASSERT_TRUE(more.add("b.example"));
+  const auto look_up = [](const std::string& name) -> Result<std::vector<std::string>> {
+    return std::vector<std::string>{name == "a.example" ? "10.0.0.1" : "10.0.0.2"};
+  };
+  more.resolve_names(look_up);
+  EXPECT_TRUE(more.contains("10.0.0.2"));
+  EXPECT_TRUE(list.contains("10.0.0.1"));
+  EXPECT_FALSE(list.contains("10.0.0.2"));
 }
 
 TEST(HostList, Everybody) {
