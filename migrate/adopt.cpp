@@ -2,6 +2,7 @@
 #include "migrate/adopt.h"
 
 #include "common/base/durable_file.h"
+#include "common/base/file_id.h"
 #include "migrate/adoption.h"
 #include "migrate/exit_codes.h"
 
@@ -22,8 +23,9 @@ std::string plural(std::uint64_t count, const std::string& what) {
 
 // A storage.conf for a node on these directories. `client`: where its trackers and the cluster's
 // secret come from, if the caller named a client.conf; else the trackers of FastDFS are taken over.
+// `own_id`: the number of the node in the names of its files; 0: they have its address.
 std::string conf_text(const FastdfsNode& node, const AdoptArgs& args,
-                      const std::optional<ClientOptions>& client) {
+                      const std::optional<ClientOptions>& client, std::uint32_t own_id) {
   const fs::path base = args.base_path.empty() ? node.base_path / "cairn" : args.base_path;
   std::string out =
       "# A storage node on the directories of FastDFS, made by cairn-migrate adopt "
@@ -35,6 +37,7 @@ std::string conf_text(const FastdfsNode& node, const AdoptArgs& args,
   line("group_name", node.group);
   if (!node.bind_addr.empty()) line("bind_addr", node.bind_addr);
   line("port", std::to_string(node.port));
+  if (own_id != 0) line("server_id", std::to_string(own_id));
   line("base_path", base.string());
   line("store_path_count", std::to_string(node.store_paths.size()));
   for (std::size_t i = 0; i < node.store_paths.size(); ++i)
@@ -159,14 +162,19 @@ int run_adopt(const Globals& globals, const AdoptArgs& args) {
   if (!report) return fail(globals, verb_code(report.code()), report.error());
   (*output)->event(to_json(*report, args, took.count()));
   tell_adoption(**output, *report, args);
+  // With storage_ids.conf a node has a number in FastDFS, and keeps it.
+  const auto own = parse_source_ref(report->own_source);
+  const std::uint32_t own_id = own ? own->server_id().value_or(0) : 0;
   if (!args.dry_run && !args.write_conf.empty()) {
-    const Status written = durable_write_file(args.write_conf, conf_text(*node, args, client));
+    const Status written =
+        durable_write_file(args.write_conf, conf_text(*node, args, client, own_id));
     if (!written) return fail(globals, kDenied, written.error());
     (*output)->say("next: cairn-storage " + args.write_conf.string());
   }
   if (!args.dry_run)
     for (const auto& [source, count] : report->sources)
-      if (source == report->own_source || report->sources.size() == 1)
+      if ((source == report->own_source || report->sources.size() == 1) &&
+          (own_id == 0 || args.write_conf.empty()))
         (*output)->say("then: cairn node alias add NODE " + source +
                        "   (so that changes to its files come to this node)");
   return exit_code(*report);

@@ -205,9 +205,13 @@ int run_command_line(int argc, char** argv) {
     add_copy_options(sub, copy_args, flags, globals.output);
     sub->add_option(
            "SRC", copy_args.source,
-           "a local tree, with '/' at its end what is in it; or http://HOST[:PORT][/PREFIX]")
+           "a local tree, with '/' at its end what is in it; or http://HOST[:PORT][/PREFIX]; or "
+           "fastdfs:STORAGE.CONF, of a node that may be running; or tar:FILE, or - for a tar "
+           "stream")
         ->required();
-    sub->add_option("DEST", copy_args.destination, "EXPORT[/PATH]")->required();
+    sub->add_option("DEST", copy_args.destination,
+                    "EXPORT[/PATH]; from FastDFS group://GROUP, where the files keep their IDs")
+        ->required();
     sub->callback([&, function] {
       settle(copy_args, flags, watch);
       run = [&, function] { return function(globals, copy_args); };
@@ -254,13 +258,19 @@ int run_command_line(int argc, char** argv) {
   sub = verb("gate", "May the old server be left? Exit 0 only if nothing speaks against it");
   sub->add_option("JOB", gate_args.job)->required();
   auto* urls = sub->add_option("--urls", gate_args.urls, "ask for these paths, one a line");
-  sub->add_option("--at", gate_args.url_server, "the server to ask: http://HOST[:PORT][/PREFIX]")
-      ->needs(urls);
-  sub->add_option("--against", gate_args.old_server, "its answers must be those of this old server")
-      ->needs(urls);
+  sub->add_option("--access-log", gate_args.access_log,
+                  "ask for what was fetched well by this log of the old server")
+      ->excludes(urls);
+  sub->add_option("--at", gate_args.url_server, "the server to ask: http://HOST[:PORT][/PREFIX]");
+  sub->add_option("--against", gate_args.old_server,
+                  "its answers must be those of this old server");
+  sub->add_flag("--rules", gate_args.rules, "the cluster's URL rules must pass their tests");
+  sub->add_flag("--shadow", gate_args.shadow,
+                "shadow comparisons must have been made, and found nothing");
   sub->callback([&] {
-    if (!gate_args.urls.empty() && gate_args.url_server.empty())
-      throw CLI::ValidationError("--urls needs --at");
+    const bool asks = !gate_args.urls.empty() || !gate_args.access_log.empty();
+    if (asks == gate_args.url_server.empty() || (!asks && !gate_args.old_server.empty()))
+      throw CLI::ValidationError("--urls or --access-log, and --at, go together");
     run = [&] { return run_gate(globals, gate_args); };
   });
 

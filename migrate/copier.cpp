@@ -2,6 +2,7 @@
 #include "migrate/copier.h"
 
 #include "common/base/text.h"
+#include "migrate/tar_source.h"
 
 #include <boost/asio/this_coro.hpp>
 
@@ -14,18 +15,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr Errc kStale = static_cast<Errc>(ESTALE);
 constexpr Errc kNotEmpty = static_cast<Errc>(ENOTEMPTY);
 constexpr Errc kNotDirectory = static_cast<Errc>(ENOTDIR);
 constexpr std::size_t kDirectoriesMax = 20'000;
-constexpr unsigned kReadersMost = 8;
-constexpr std::chrono::milliseconds kPauseFirst{50};
-constexpr std::chrono::milliseconds kPauseMost{2000};
-constexpr int kStaleTries = 3;
-
-bool is_gone(const Error& error) {
-  return error.code == kStale || error.code == Errc::not_found;
-}
 
 } // namespace
 
@@ -36,146 +28,32 @@ std::string temporary_name() {
   return ".cairn-migrate-" + hex_encode(random);
 }
 
-bool is_transient(const Error& error) {
-  switch (error.code) {
-    case Errc::unavailable:
-    case Errc::timeout:
-    case Errc::closed:
-    case Errc::no_net:
-      return true;
-    default:
-      return error.outcome_unknown;
-  }
-}
-
-bool is_fatal(const Error& error) {
-  return error.code == Errc::no_space || error.code == static_cast<Errc>(EDQUOT) ||
-         error.code == static_cast<Errc>(EROFS);
-}
-
-// --- permits -------------------------------------------------------------------------------------
-
-Task<void> Permits::acquire() {
-  while (taken_ >= most_) {
-    asio::steady_timer turn(co_await asio::this_coro::executor, Clock::time_point::max());
-    waiting_.push_back(&turn);
-    co_await turn.async_wait(as_result);
-    std::erase(waiting_, &turn);
-  }
-  ++taken_;
-}
-
-void Permits::release() {
-  --taken_;
-  if (waiting_.empty()) return;
-  asio::steady_timer* next = waiting_.front();
-  waiting_.pop_front();
-  next->cancel();
-}
-
-void Permits::set_limit(unsigned most) {
-  most_ = std::max(most, 1U);
-  for (asio::steady_timer* waiting : waiting_) waiting->cancel();
-  waiting_.clear();
-}
-
 // --- the frame of a piece of work ----------------------------------------------------------------
 
 Copier::Copier(Ledger& ledger, Destination& destination, Options options, Limiter& limiter,
                Tally& tally, Record record)
-    : ledger_(ledger),
-      destination_(destination),
-      options_(std::move(options)),
-      limiter_(limiter),
-      tally_(tally),
-      record_(std::move(record)),
-      readers_("migrate-read", std::clamp(options_.copy->jobs, 1U, kReadersMost)),
-      reading_(std::clamp(options_.copy->jobs, 1U, kReadersMost)),
-      last_success_(Clock::now()) {
-  tally_.readers = reading_.limit();
-}
+    : Worker(ledger, std::move(options), limiter, tally, std::move(record)),
+      destination_(destination) {}
 
 std::string Copier::full(const std::string& path) const {
   return path.empty() ? options_.root.string() : options_.root.string() + "/" + path;
 }
 
-Task<void> Copier::pause(Clock::duration time) {
-  asio::steady_timer timer(co_await asio::this_coro::executor, time);
-  co_await timer.async_wait(as_result);
+bool Copier::postpone(const std::string& path, const Error& error) {
+  if (error.code != kNotEmpty || !options_.copy->remove || removals_over_) return false;
+  postponed_.insert(path);
+  return true;
 }
 
-void Copier::item(Change change, const Entry& now, const std::optional<Entry>& before, bool content,
-                  const std::string& path, const std::string& more) {
-  if (!options_.item) return;
-  options_.item(itemize(change, now, before, content), now.is_directory() ? path + "/" : path,
-                more);
+bool Copier::postponed(const std::string& path, const WorkRow& work) const {
+  if (postponed_.contains(path)) return true;
+  // Of a run that was broken off: its content comes again, or not at all.
+  return options_.tar != nullptr && work.kind == WorkKind::copy && work.seen.is_regular() &&
+         options_.tar->get(path) == nullptr && !options_.tar->has_ended();
 }
 
-void Copier::adapt_readers() {
-  const auto limit = options_.copy->source_latency;
-  if (limit.count() <= 0) return;
-  const unsigned most = std::clamp(options_.copy->jobs, 1U, kReadersMost);
-  const unsigned now = reading_.limit();
-  const bool slow = latency_ms_ > static_cast<double>(limit.count());
-  const unsigned next = slow ? std::max(now / 2, 1U) : std::min(now + 1, most);
-  if (next != now) reading_.set_limit(next);
-  tally_.readers = next;
-}
-
-Task<void> Copier::process(std::string path, WorkRow work) {
-  auto wait = kPauseFirst;
-  int stale_tries = 0;
-  Attempt at(path, work);
-  at.check = work.run < options_.run || work.attempts > 0;
-  while (!stopping()) {
-    at.batch = {};
-    const Status done = co_await attempt(at);
-    if (done) {
-      last_success_ = Clock::now();
-      record_(std::move(at.batch), path);
-      co_return;
-    }
-    const Error& error = done.error();
-    if (is_fatal(error)) {
-      fatal_ = error;
-      break;
-    }
-    // The destination's directory is not what the ledger says: somebody else was there.
-    if (is_gone(error) && ++stale_tries < kStaleTries) {
-      forget(path);
-      at.check = true;
-      continue;
-    }
-    if (is_transient(error)) {
-      ++tally_.retries;
-      at.check = true;
-      if (Clock::now() - last_success_ > options_.copy->timeout) {
-        if (!fatal_)
-          fatal_ = Error{Errc::timeout, "nothing has worked for " +
-                                            format_duration(options_.copy->timeout) +
-                                            ", the last: " + error.text()};
-        break;
-      }
-      co_await pause(wait);
-      wait = std::min(wait * 2, kPauseMost);
-      continue;
-    }
-    if (error.code == kNotEmpty && options_.copy->remove && !removals_over_) {
-      postponed_.insert(path);
-      break;
-    }
-    ++tally_.failed;
-    if (options_.problem) options_.problem(path, error);
-    work.failed_pass = options_.pass;
-    ++work.attempts;
-    work.code = error.code;
-    work.error = error.text();
-    Ledger::Batch batch;
-    batch.fail_work(path, std::move(work));
-    record_(std::move(batch), path);
-    co_return;
-  }
-  record_({}, path);
+void Copier::ended(const Attempt& at) {
+  if (at.held) options_.tar->drop(at.path, at.held);
 }
 
 Task<Status> Copier::attempt(Attempt& at) {
@@ -193,17 +71,6 @@ void Copier::touch(Ledger::Batch& batch, std::string_view directory) {
   if (touched_.insert(path).second) batch.mark(Table::touched, path);
 }
 
-void Copier::finished(Attempt& at, const Entry& seen, std::uint64_t inode,
-                      const wire::Bytes& sha256, std::uint8_t flags) {
-  FileRow row;
-  row.seen = seen;
-  row.dest_inode = inode;
-  row.sha256 = sha256;
-  row.flags = flags;
-  at.batch.put_file(at.path, row);
-  at.batch.finish_work(at.path, at.work.serial);
-}
-
 Task<Status> Copier::clear_directory(const Attempt& at) {
   CAIRN_CO_TRY(before, ledger_.file(at.path));
   if (!before || before->has(kRowGone) || !before->seen.is_directory()) co_return Status();
@@ -218,6 +85,7 @@ Task<Status> Copier::clear_directory(const Attempt& at) {
 }
 
 Task<bool> Copier::is_at_source(std::string path) {
+  if (options_.tar != nullptr) co_return true;
   auto look = [path = full(path)] {
     struct stat status {};
     return ::lstat(path.c_str(), &status) == 0 || errno != ENOENT;
@@ -353,7 +221,7 @@ Task<Result<Copier::Directory>> Copier::make_directory(std::string path, const E
 }
 
 Task<Status> Copier::copy_directory(Attempt& at) {
-  if (options_.server) co_return co_await made_directory(at, at.work.seen);
+  if (!is_tree()) co_return co_await made_directory(at, at.work.seen);
   // Its attributes may have changed since it was seen, and it may be gone.
   const bool follow = at.path.empty() || options_.copy->copy_links;
   auto look = [path = full(at.path), follow]() -> Result<Entry> {
@@ -452,6 +320,8 @@ Task<Status> Copier::make_link(Attempt& at) {
   CAIRN_CO_TRY(first, ledger_.file(at.work.link_to));
   if (!first || first->has(kRowGone) || first->dest_inode == 0 ||
       first->seen.inode != at.work.seen.inode) {
+    if (options_.tar != nullptr)
+      co_return Error{Errc::io_error, "the file whose other name it is was not copied"};
     // The other name could not be copied: this one stands for the file.
     CAIRN_CO_RETURN_IF_ERROR(
         ledger_.set_first_path(at.work.seen.device, at.work.seen.inode, at.path));
@@ -478,7 +348,8 @@ Task<Status> Copier::make_link(Attempt& at) {
   item(Change::linked, at.work.seen, {}, false, at.path, " => " + at.work.link_to);
   ++tally_.hard_links;
   const wire::Bytes sha256 = first->sha256;
-  finished(at, at.work.seen, inode, sha256, kRowLinked);
+  // A tar stream tells nothing of it but the name.
+  finished(at, options_.tar != nullptr ? first->seen : at.work.seen, inode, sha256, kRowLinked);
   touch(at.batch, parent_of(at.path));
   co_return Status();
 }
@@ -505,9 +376,7 @@ Task<void> Copier::remove(std::string path) {
     if (done) done = co_await destination_.remove(inode, std::string(name_of(path)), is_directory);
     if (!done && is_transient(done.error())) {
       --removals_;
-      if (stopping() || Clock::now() - last_success_ > options_.copy->timeout) co_return;
-      co_await pause(wait);
-      wait = std::min(wait * 2, kPauseMost);
+      if (!co_await pause_before_next_try(wait)) co_return;
       continue;
     }
     if (done || is_gone(done.error())) {

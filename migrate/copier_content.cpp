@@ -2,6 +2,7 @@
 #include "common/base/crc32.h"
 #include "common/base/file_id.h"
 #include "migrate/copier.h"
+#include "migrate/tar_source.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -119,8 +120,7 @@ Task<Result<Copier::Read>> Copier::read_source(std::string path) {
   };
   auto read = co_await readers_.run(std::move(work));
   reading_.release();
-  const double ms = std::chrono::duration<double, std::milli>(took).count();
-  latency_ms_ = latency_ms_ * 0.9 + ms * 0.1;
+  note_latency(took);
   if (read && !read->file) co_await pause(limiter_.take(read->entry.size));
   co_return read;
 }
@@ -133,8 +133,7 @@ Task<Result<Copier::Read>> Copier::read_server(Attempt& at, const std::optional<
     since = before->seen.mtime();
   auto got = co_await http_fetch(*options_.server, at.path, since, kWholeMax, options_.spill);
   reading_.release();
-  const double ms = std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-  latency_ms_ = latency_ms_ * 0.9 + ms * 0.1;
+  note_latency(Clock::now() - begin);
   if (!got) co_return std::move(got).error();
   Read read;
   read.entry = got->entry;
@@ -151,6 +150,27 @@ Task<Result<Copier::Read>> Copier::read_server(Attempt& at, const std::optional<
     Sha256 hash;
     hash.update(read.bytes);
     read.sha256 = hash.finish();
+  }
+  co_await pause(limiter_.take(read.entry.size));
+  co_return read;
+}
+
+Task<Result<Copier::Read>> Copier::read_shelf(Attempt& at) {
+  at.held = options_.tar->get(at.path);
+  if (!at.held) co_return Error{Errc::not_found, "the stream does not have it (any more)"};
+  Read read;
+  read.entry = at.work.seen;
+  read.file = at.held->file;
+  if (!read.file) {
+    read.bytes = at.held->bytes;
+    auto work = [&read] {
+      read.crc32 = crc32(0, read.bytes);
+      Sha256 hash;
+      hash.update(read.bytes);
+      read.sha256 = hash.finish();
+      return true;
+    };
+    co_await readers_.run(std::move(work));
   }
   co_await pause(limiter_.take(read.entry.size));
   co_return read;
@@ -232,7 +252,7 @@ Task<Result<std::optional<wire::NsExtent>>> Copier::adopt(Attempt& at, Read& rea
 
 Task<Result<std::vector<wire::NsExtent>>> Copier::store(Attempt& at, Read& read) {
   std::string extension = stored_extension(std::string(name_of(at.path)));
-  if (options_.copy->mode == CopyMode::adopt && !options_.server && read.entry.size > 0) {
+  if (options_.copy->mode == CopyMode::adopt && is_tree() && read.entry.size > 0) {
     CAIRN_CO_TRY(adopted, co_await adopt(at, read));
     if (adopted) co_return std::vector<wire::NsExtent>(1, *std::move(adopted));
     if (read.unread) {
@@ -327,15 +347,15 @@ Task<Result<std::vector<wire::NsExtent>>> Copier::store_long(Attempt& at, Read& 
   co_return out;
 }
 
-void Copier::note_copies(Attempt& at, const std::vector<wire::NsExtent>& extents, CopyCount count) {
-  if (count.have >= count.wanted) return at.batch.erase(Table::short_copies, at.path);
-  ++tally_.short_copies;
-  ShortRow row;
-  for (const wire::NsExtent& extent : extents) row.ids += extent.id + "\n";
-  row.have = count.have;
-  row.wanted = count.wanted;
-  at.batch.put_short(at.path, row);
+namespace {
+
+std::vector<std::string> ids_of(const std::vector<wire::NsExtent>& extents) {
+  std::vector<std::string> out;
+  for (const wire::NsExtent& extent : extents) out.push_back(extent.id);
+  return out;
 }
+
+} // namespace
 
 // --- one regular file ----------------------------------------------------------------------------
 
@@ -399,10 +419,9 @@ Task<Result<bool>> Copier::settle_without_sending(Attempt& at, Read& read,
     ++tally_.attributes;
   }
   CAIRN_CO_TRY(extents, co_await destination_.extents(*there));
-  std::vector<std::string> ids;
-  for (const wire::NsExtent& extent : extents) ids.push_back(extent.id);
-  const CopyCount count = co_await destination_.wait_for_copies(std::move(ids));
-  note_copies(at, extents, count);
+  const std::vector<std::string> ids = ids_of(extents);
+  const CopyCount count = co_await destination_.wait_for_copies(ids);
+  note_copies(at, ids, count);
   finished(at, read.entry, inode, read.sha256, flags);
   touch(at.batch, parent_of(at.path));
   co_return true;
@@ -415,16 +434,18 @@ Task<Status> Copier::copy_regular(Attempt& at) {
   if (row && !row->has(kRowGone) && row->seen.is_regular()) before = std::move(row);
 
   const CopyOptions& copy = *options_.copy;
-  const bool policy = !options_.server && (copy.existing || copy.ignore_existing || copy.update ||
-                                           options_.quick_check);
+  const bool policy =
+      is_tree() && (copy.existing || copy.ignore_existing || copy.update || options_.quick_check);
   // What is taken over where it lies is read by a storage node, unless there is something to
   // compare it with.
-  const bool unread =
-      copy.mode == CopyMode::adopt && !options_.server && !policy && !at.check && !before;
+  const bool unread = copy.mode == CopyMode::adopt && is_tree() && !policy && !at.check && !before;
   // Before its directory is made: that may be gone as well.
   Result<Read> read = Errc::not_found;
   if (!policy) {
-    if (options_.server)
+    if (options_.tar != nullptr) {
+      read = co_await read_shelf(at);
+      if (!read) co_return Error{Errc::io_error, read.error().text()};
+    } else if (options_.server)
       read = co_await read_server(at, before);
     else if (unread)
       read = co_await look_at_source(at.path);
@@ -473,7 +494,7 @@ Task<Status> Copier::copy_regular(Attempt& at) {
     co_return Error{Errc::io_error, stored.error().text()};
   if (!stored) co_return std::move(stored).error();
   std::vector<wire::NsExtent> extents = *std::move(stored);
-  note_copies(at, extents, read->copies);
+  note_copies(at, ids_of(extents), read->copies);
 
   // A name that was one of several, or is no file, gets a new inode; else the file keeps its own,
   // and with it its other names.

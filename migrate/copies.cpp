@@ -41,7 +41,7 @@ unsigned Copies::reachable(const File& file) const {
 }
 
 Task<CopyCount> Copies::wait(std::vector<std::string> ids, unsigned wanted,
-                             std::chrono::milliseconds most) {
+                             std::chrono::milliseconds most, Named named) {
   if (wanted <= 1 || ids.empty()) co_return CopyCount();
   if (blind_) co_return CopyCount(1, wanted);
   if (!co_await refresh_view()) co_return CopyCount(1, wanted);
@@ -52,7 +52,7 @@ Task<CopyCount> Copies::wait(std::vector<std::string> ids, unsigned wanted,
     auto file = std::make_shared<File>();
     file->group = parsed->group;
     file->name = parsed->name.canonical();
-    if (parsed->name.fields())
+    if (named == Named::here && parsed->name.fields())
       if (const auto source = parsed->name.fields()->source.server_id())
         file->holders.insert(*source);
     const auto members = std::ranges::count_if(nodes_, [&](const wire::NodeView& node) {

@@ -27,10 +27,12 @@ public:
   Copies(asio::any_io_executor executor, std::shared_ptr<ClientCore> core)
       : executor_(std::move(executor)), core_(std::move(core)) {}
 
+  // Who made the names: a node of this cluster, which then has the file, or another one.
+  enum class Named : std::uint8_t { here, elsewhere };
   // The copies of the file of `ids` that has the fewest, once each has `wanted` or `most` is over.
-  // A file that was just stored is on the node in its name. Nodes that are away are not waited for.
+  // Nodes that are away are not waited for.
   Task<CopyCount> wait(std::vector<std::string> ids, unsigned wanted,
-                       std::chrono::milliseconds most);
+                       std::chrono::milliseconds most, Named named = Named::here);
   // Nobody here knows the cluster's secret, so nodes do not tell what they have.
   bool blind() const { return blind_; }
 

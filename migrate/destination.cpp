@@ -57,10 +57,16 @@ void fill(Request& request, const Entry& seen, bool owner) {
 
 Result<DestinationPath> parse_destination(std::string_view text) {
   const std::string_view given = text;
+  DestinationPath out;
+  constexpr std::string_view kGroup = "group://";
+  if (text.starts_with(kGroup)) {
+    out.group = text.substr(kGroup.size());
+    CAIRN_RETURN_IF_ERROR(validate_group_name(out.group));
+    return out;
+  }
   if (text.starts_with(":")) text.remove_prefix(1);
   while (text.starts_with('/')) text.remove_prefix(1);
   while (text.ends_with('/')) text.remove_suffix(1);
-  DestinationPath out;
   const std::size_t slash = text.find('/');
   out.export_name = text.substr(0, slash);
   if (slash != std::string_view::npos) out.path = text.substr(text.find_first_not_of('/', slash));

@@ -16,11 +16,16 @@
 namespace cairn::migrate {
 
 // "EXPORT[/PATH]", as the command line gives it; ":/EXPORT/PATH" and "/EXPORT/PATH" mean the same.
+// Or "group://GROUP", for files that keep their IDs.
 struct DestinationPath {
+  std::string group; // "group://GROUP": not empty, and what follows is
   std::string export_name;
   std::string path; // below the export's root
 
-  std::string text() const { return export_name + (path.empty() ? "" : "/" + path); }
+  std::string text() const {
+    if (!group.empty()) return "group://" + group;
+    return export_name + (path.empty() ? "" : "/" + path);
+  }
 };
 // Errors: invalid_argument.
 Result<DestinationPath> parse_destination(std::string_view text);

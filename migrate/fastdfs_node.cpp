@@ -43,8 +43,8 @@ Status number_of(const config::ConfValue& value, std::uint64_t most, std::uint64
   return {};
 }
 
-// binlog.000, binlog.001.gz …, in order.
-std::vector<fs::path> log_files(const FastdfsNode& node) {
+// binlog.000, binlog.001.gz …, by number.
+std::map<std::uint64_t, fs::path> log_files(const FastdfsNode& node) {
   std::map<std::uint64_t, fs::path> out;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(node.base_path / "data/sync", ignored)) {
@@ -58,9 +58,7 @@ std::vector<fs::path> log_files(const FastdfsNode& node) {
     const auto number = digits ? parse_u64(name) : Result<std::uint64_t>(Errc::not_found);
     if (number) out[*number] = entry.path();
   }
-  std::vector<fs::path> files;
-  for (auto& [number, path] : out) files.push_back(std::move(path));
-  return files;
+  return out;
 }
 
 // "<seconds> <op> <name>[ <extra>]". False: it is no such line.
@@ -135,17 +133,53 @@ int running_fastdfs(const FastdfsNode& node) {
   return comm && trim(*comm).starts_with("fdfs_storaged") ? static_cast<int>(*pid) : 0;
 }
 
+namespace {
+
+// Calls `visit` for each line of a file of the log from byte `offset` on, with the byte behind it.
+// True: the last line was cut off. Errors: io_error, not_found (the file is shorter), of `visit`.
+Result<bool> each_line(
+    const fs::path& path, std::uint64_t offset,
+    const std::function<Status(std::string_view line, std::uint64_t end)>& visit) {
+  // Reads what is not compressed as it is.
+  const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(::gzopen(path.c_str(), "rbe"), &::gzclose);
+  if (!file) return errno_error(path.string(), errno);
+  if (offset > 0 && ::gzseek(file.get(), static_cast<z_off_t>(offset), SEEK_SET) < 0)
+    return Error{Errc::not_found, path.string() + " is shorter than it was"};
+  std::vector<char> buffer(64 * 1024);
+  std::string line;
+  for (;;) {
+    const int count = ::gzread(file.get(), buffer.data(), static_cast<unsigned>(buffer.size()));
+    if (count <= 0) break;
+    for (std::string_view rest(buffer.data(), static_cast<std::size_t>(count)); !rest.empty();) {
+      const std::size_t end = rest.find('\n');
+      const std::string_view part = rest.substr(0, end);
+      // Of a line that is none in any case no more is kept than shows that.
+      if (line.size() <= kLineMax) line += part.substr(0, kLineMax + 1);
+      offset += part.size();
+      rest.remove_prefix(std::min(rest.size(), part.size() + 1));
+      if (end == std::string_view::npos) continue;
+      ++offset;
+      CAIRN_RETURN_IF_ERROR(visit(line, offset));
+      line.clear();
+    }
+  }
+  int code = Z_OK;
+  const char* what = ::gzerror(file.get(), &code);
+  if (code != Z_OK && code != Z_BUF_ERROR && code != Z_STREAM_END) {
+    if (code == Z_ERRNO) return errno_error(path.string(), errno);
+    return Error{Errc::io_error, path.string() + ": " + what};
+  }
+  return !line.empty();
+}
+
+} // namespace
+
 Result<FastdfsLog> read_fastdfs_log(const FastdfsNode& node,
                                     const std::function<Status(const FastdfsChange&)>& visit) {
   FastdfsLog out;
-  for (const fs::path& path : log_files(node)) {
-    // Reads what is not compressed as it is.
-    const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(::gzopen(path.c_str(), "rb"), &::gzclose);
-    if (!file) return errno_error(path.string(), errno);
+  for (const auto& [number, path] : log_files(node)) {
     ++out.files;
-    std::array<char, 64 * 1024> buffer{};
-    std::string line;
-    const auto take = [&]() -> Status {
+    const auto take = [&](std::string_view line, std::uint64_t) -> Status {
       ++out.lines;
       FastdfsChange change;
       if (line.size() > kLineMax || !parse_line(trim(line), change)) {
@@ -154,29 +188,75 @@ Result<FastdfsLog> read_fastdfs_log(const FastdfsNode& node,
       }
       return visit(change);
     };
-    for (;;) {
-      const int count = ::gzread(file.get(), buffer.data(), static_cast<unsigned>(buffer.size()));
-      if (count <= 0) break;
-      for (std::string_view rest(buffer.data(), static_cast<std::size_t>(count)); !rest.empty();) {
-        const std::size_t end = rest.find('\n');
-        const std::string_view part = rest.substr(0, end);
-        // Of a line that is none in any case no more is kept than shows that.
-        if (line.size() <= kLineMax) line += part.substr(0, kLineMax + 1);
-        rest.remove_prefix(std::min(rest.size(), part.size() + 1));
-        if (end == std::string_view::npos) continue;
-        CAIRN_RETURN_IF_ERROR(take());
-        line.clear();
-      }
-    }
-    if (!line.empty()) ++out.damaged; // the last one was cut off
-    int code = Z_OK;
-    const char* what = ::gzerror(file.get(), &code);
-    if (code != Z_OK && code != Z_BUF_ERROR && code != Z_STREAM_END) {
-      if (code == Z_ERRNO) return errno_error(path.string(), errno);
-      return Error{Errc::io_error, path.string() + ": " + what};
-    }
+    CAIRN_TRY(cut, each_line(path, 0, take));
+    if (cut) ++out.damaged;
   }
   return out;
+}
+
+// --- places in the log ---------------------------------------------------------------------------
+
+std::string FastdfsPosition::text() const {
+  return std::to_string(file) + " " + std::to_string(offset);
+}
+
+Result<FastdfsPosition> parse_fastdfs_position(std::string_view text) {
+  const auto parts = split(text, ' ');
+  const auto file = parts.size() == 2 ? parse_u64(parts[0]) : Result<std::uint64_t>(Errc::corrupt);
+  const auto offset = file ? parse_u64(parts[1]) : Result<std::uint64_t>(Errc::corrupt);
+  if (!file || !offset) return Error{Errc::corrupt, "a damaged place in the log of FastDFS"};
+  FastdfsPosition out;
+  out.file = *file;
+  out.offset = *offset;
+  return out;
+}
+
+FastdfsPosition fastdfs_log_end(const FastdfsNode& node) {
+  FastdfsPosition out;
+  const auto files = log_files(node);
+  if (files.empty()) return out;
+  // What is compressed is not written to any more: the next one will be.
+  const auto& [number, path] = *files.rbegin();
+  const bool is_closed = path.extension() == ".gz";
+  std::error_code failure;
+  const std::uint64_t size = is_closed ? 0 : fs::file_size(path, failure);
+  out.file = number + (is_closed ? 1 : 0);
+  out.offset = failure ? 0 : size;
+  return out;
+}
+
+bool fastdfs_log_reaches(const FastdfsNode& node, const FastdfsPosition& at) {
+  if (at == FastdfsPosition()) return true; // the beginning, wherever that is by now
+  const auto files = log_files(node);
+  const auto found = files.find(at.file);
+  if (found == files.end()) return at.offset == 0 && files.contains(at.file - 1);
+  if (found->second.extension() == ".gz") return true;
+  std::error_code failure;
+  return fs::file_size(found->second, failure) >= at.offset && !failure;
+}
+
+Status follow_fastdfs_log(const FastdfsNode& node, FastdfsPosition& at,
+                          const std::function<Status(const FastdfsChange&)>& visit) {
+  if (!fastdfs_log_reaches(node, at))
+    return Error{Errc::not_found, "the log of FastDFS does not go on where it was left"};
+  const auto files = log_files(node);
+  for (auto file = files.lower_bound(at.file); file != files.end(); ++file) {
+    if (file->first != at.file) {
+      at.file = file->first;
+      at.offset = 0;
+    }
+    const auto take = [&](std::string_view line, std::uint64_t end) -> Status {
+      FastdfsChange change;
+      // A damaged line tells nothing; the directories are looked through as a whole in the end.
+      if (line.size() <= kLineMax && parse_line(trim(line), change))
+        CAIRN_RETURN_IF_ERROR(visit(change));
+      at.offset = end;
+      return {};
+    };
+    CAIRN_TRY(cut, each_line(file->second, at.offset, take));
+    static_cast<void>(cut);
+  }
+  return {};
 }
 
 } // namespace cairn::migrate

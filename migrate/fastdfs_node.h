@@ -4,6 +4,7 @@
 
 #include "common/base/result.h"
 
+#include <compare>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -49,5 +50,28 @@ struct FastdfsLog {
 // that is not there has no lines. Errors: io_error.
 Result<FastdfsLog> read_fastdfs_log(const FastdfsNode& node,
                                     const std::function<Status(const FastdfsChange&)>& visit);
+
+// A place in the log, between two lines.
+struct FastdfsPosition {
+  std::uint64_t file = 0;   // N of binlog.N
+  std::uint64_t offset = 0; // bytes, as they are when not compressed
+
+  std::string text() const; // "3 1048576"
+  friend auto operator<=>(const FastdfsPosition&, const FastdfsPosition&) = default;
+};
+// Errors: corrupt.
+Result<FastdfsPosition> parse_fastdfs_position(std::string_view text);
+
+// Where the log ends now. FastDFS writes it out once in `sync_binlog_buff_interval` seconds (60).
+FastdfsPosition fastdfs_log_end(const FastdfsNode& node);
+
+// Whether the log still has what follows `at`.
+bool fastdfs_log_reaches(const FastdfsNode& node, const FastdfsPosition& at);
+
+// As read_fastdfs_log(), from `at` on, which moves behind each line that was visited; a line that
+// is not whole yet is left for the next time. Errors: also not_found (the log does not reach back
+// to `at`, or ends before it).
+Status follow_fastdfs_log(const FastdfsNode& node, FastdfsPosition& at,
+                          const std::function<Status(const FastdfsChange&)>& visit);
 
 } // namespace cairn::migrate

@@ -6,12 +6,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <fcntl.h>
 #include <fstream>
-#include <sys/file.h>
+#include <thread>
 #include <unistd.h>
 
 namespace cairn::migrate {
@@ -19,6 +20,18 @@ namespace cairn::migrate {
 namespace {
 
 namespace fs = std::filesystem;
+
+// How long is waited for a process that only looks into the ledger, and how often it is tried.
+constexpr std::chrono::seconds kReadersTime{5};
+constexpr std::chrono::milliseconds kReadersLook{20};
+
+// A lock that belongs to the open file, not to the process.
+struct flock whole_file() {
+  struct flock out {};
+  out.l_type = F_WRLCK;
+  out.l_whence = SEEK_SET;
+  return out;
+}
 
 Status check_name(const std::string& name) {
   const bool plain = !name.empty() && name.size() <= 100 && name.front() != '.' &&
@@ -147,7 +160,8 @@ Status Job::lock() {
   const fs::path file = folder_ / "lock";
   const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return errno_error(file.string(), errno);
-  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+  struct flock whole = whole_file();
+  if (::fcntl(fd, F_OFD_SETLK, &whole) != 0) {
     ::close(fd);
     const auto who = holder();
     return Error{Errc::busy, "job " + name_ + " is being worked on" +
@@ -164,7 +178,9 @@ std::optional<int> Job::holder() const {
   const fs::path file = folder_ / "lock";
   const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return {};
-  const bool taken = ::flock(fd, LOCK_SH | LOCK_NB) != 0;
+  // Asks only: to take it for a moment would be in the way of a run that begins.
+  struct flock whole = whole_file();
+  const bool taken = ::fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
   ::close(fd);
   if (!taken) return {};
   const auto text = read_small_file(file);
@@ -176,6 +192,13 @@ Result<std::unique_ptr<Ledger>> Job::open_ledger() const {
   // A quarter of the memory for LevelDB; the rest is for files on their way and lists of names.
   const auto cache = static_cast<std::size_t>(description_.options.memory / 4);
   auto ledger = Ledger::open(folder_ / "ledger", cache);
+  // `status` and `report` have it for a moment, and nobody else where no other process has the job.
+  const auto until = std::chrono::steady_clock::now() + kReadersTime;
+  while (ledger.code() == Errc::busy && (lock_ >= 0 || !holder()) &&
+         std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(kReadersLook);
+    ledger = Ledger::open(folder_ / "ledger", cache);
+  }
   if (ledger) return ledger;
   Error error = std::move(ledger).error();
   if (const std::string advice = ledger_advice(error); !advice.empty())

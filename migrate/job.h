@@ -32,7 +32,8 @@ struct JobDescription {
   std::int64_t last_pass_begin = 0; // unix seconds, of the last complete one
   std::int64_t last_pass_end = 0;
   std::uint64_t last_pass_changes = 0;
-  std::int64_t verified = 0; // the end of the last verification without differences
+  // The end of a verification without differences; 0: none since the last pass began.
+  std::int64_t verified = 0;
   bool frozen = false;
   bool aborted = false;
 };

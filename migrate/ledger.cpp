@@ -111,6 +111,9 @@ void Ledger::Batch::put_short(const std::string& path, const ShortRow& row) {
 void Ledger::Batch::mark(Table table, const std::string& path) {
   changes_.push_back({What::put, key_of(table, path), {}, 0});
 }
+void Ledger::Batch::put_position(const std::string& log, const std::string& text) {
+  changes_.push_back({What::put, key_of(Table::positions, log), text, 0});
+}
 void Ledger::Batch::erase(Table table, const std::string& path) {
   changes_.push_back({What::erase, key_of(table, path), {}, 0});
 }
@@ -186,6 +189,7 @@ void Ledger::count(const std::string& key, const std::string& value, bool add,
       const auto row = wire::decode_lenient<FileRow>(wire::as_view(value));
       if (!row) return;
       if (row->has(kRowGone)) return move(into.gone, 1);
+      if (row->has(kRowMetadata)) return;
       if (row->has(kRowLinked)) return move(into.hard_links, 1);
       if (row->seen.is_directory()) return move(into.directories, 1);
       if (row->seen.type == NodeType::symlink) return move(into.symlinks, 1);
@@ -210,6 +214,7 @@ void Ledger::count(const std::string& key, const std::string& value, bool add,
     case Table::short_copies:
       return move(into.short_copies, 1);
     case Table::listed:
+    case Table::positions:
       return;
   }
 }
@@ -235,6 +240,11 @@ Status Ledger::commit(const Batch& batch, bool sync) {
     if (change.what == What::new_work) {
       CAIRN_TRY(row, wire::decode_lenient<WorkRow>(wire::as_view(change.value)));
       row.serial = counters.next_serial++;
+      if (before) {
+        // What was done for the one it replaces may be there already, and has to be looked for.
+        CAIRN_TRY(old, wire::decode_lenient<WorkRow>(wire::as_view(*before)));
+        row.run = old.attempts > 0 ? 0 : std::min(row.run, old.run);
+      }
       after = text_of(row);
     }
     if (change.what == What::finish_work || change.what == What::fail_work) {
@@ -294,6 +304,10 @@ Result<std::optional<WorkRow>> Ledger::work(const std::string& path) const {
 }
 Result<std::optional<Listed>> Ledger::listed(const std::string& path) const {
   return decoded<Listed>(get(key_of(Table::listed, path)));
+}
+
+Result<std::optional<std::string>> Ledger::position(const std::string& log) const {
+  return get(key_of(Table::positions, log));
 }
 
 Result<std::vector<std::pair<std::string, std::string>>> Ledger::raw_page(

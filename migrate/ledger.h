@@ -10,6 +10,7 @@
 //   R      a name to be removed at the destination
 //   U      a directory whose time is to be set
 //   S      a file with fewer copies than wanted   ShortRow
+//   P      how far a log of the source was read   text
 // and, with keys of their own: I (device, inode: the first path of a file with several names), T
 // (time line), C (counters), V (format).
 //
@@ -45,12 +46,14 @@ enum class Table : char {
   removals = 'R',
   touched = 'U',
   short_copies = 'S',
+  positions = 'P',
 };
 
 inline constexpr std::uint8_t kRowRacy = 1;   // changed so shortly before it was read that a later
                                               // change could have left no trace in its times
 inline constexpr std::uint8_t kRowGone = 2;   // no more in the source; still at the destination
 inline constexpr std::uint8_t kRowLinked = 4; // at the destination a further name of another path
+inline constexpr std::uint8_t kRowMetadata = 8; // what FastDFS keeps beside a file: counts nowhere
 
 // What was copied.
 struct FileRow {
@@ -78,7 +81,7 @@ struct WorkRow {
   WorkKind kind = WorkKind::copy;
   Entry seen;                 // by the scanner
   std::uint64_t serial = 0;   // of this wish: a newer one for the same path has another
-  std::uint32_t run = 0;      // of the job, in which it was written
+  std::uint32_t run = 0;      // of the job, in which it, or one that it has replaced, was written
   std::uint32_t attempts = 0; // that failed
   std::uint32_t failed_pass = 0;
   Errc code = Errc::ok; // of the last failure
@@ -179,6 +182,7 @@ public:
     void put_listed(const std::string& path, const Listed& row);
     void put_short(const std::string& path, const ShortRow& row);
     void mark(Table table, const std::string& path); // scans, removals, touched
+    void put_position(const std::string& log, const std::string& text);
     void erase(Table table, const std::string& path);
     // The changes of another one, after these.
     void append(Batch other);
@@ -215,6 +219,8 @@ public:
   Result<std::optional<FileRow>> file(const std::string& path) const;
   Result<std::optional<WorkRow>> work(const std::string& path) const;
   Result<std::optional<Listed>> listed(const std::string& path) const;
+  // As put_position() kept it.
+  Result<std::optional<std::string>> position(const std::string& log) const;
 
   // Rows of a table in order, those after the path `after` (nothing: from the first), at most
   // `limit`.

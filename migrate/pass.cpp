@@ -1,6 +1,9 @@
 // Feeds the copier out of the ledger, and writes down what it has done.
 #include "migrate/pass.h"
 
+#include "migrate/copier.h"
+#include "migrate/fastdfs_copier.h"
+
 #include <boost/asio/co_spawn.hpp>
 
 #include <algorithm>
@@ -21,34 +24,36 @@ constexpr std::chrono::seconds kAdaptAfter{1};
 
 } // namespace
 
-Pass::Pass(asio::io_context& io, Ledger& ledger, Destination& destination, Limiter& limiter,
-           Tally& tally, Options options)
-    : io_(io),
+Pass::Pass(Session& session, Ledger& ledger, Limiter& limiter, Tally& tally, Options options)
+    : io_(session.io()),
       ledger_(ledger),
       options_(std::move(options)),
       tally_(tally),
       books_("migrate-books", 1),
-      copier_(
-          ledger, destination,
-          [this] {
-            Copier::Options out;
-            out.root = options_.root;
-            out.copy = options_.copy;
-            out.run = options_.run;
-            out.pass = options_.pass;
-            out.quick_check = options_.quick_check;
-            out.dry_run = options_.dry_run;
-            out.server = options_.server;
-            out.spill = options_.spill;
-            out.item = options_.item;
-            out.problem = options_.problem;
-            return out;
-          }(),
-          limiter, tally,
-          [this](Ledger::Batch batch, std::optional<std::string> path) {
-            record(std::move(batch), std::move(path));
-          }),
-      changed_(io) {
+      changed_(io_) {
+  Worker::Options worker;
+  worker.root = options_.root;
+  worker.copy = options_.copy;
+  worker.run = options_.run;
+  worker.pass = options_.pass;
+  worker.quick_check = options_.quick_check;
+  worker.dry_run = options_.dry_run;
+  worker.server = options_.server;
+  worker.spill = options_.spill;
+  worker.fastdfs = options_.fastdfs;
+  worker.tar = options_.tar;
+  worker.item = options_.item;
+  worker.problem = options_.problem;
+  Worker::Record record = [this](Ledger::Batch batch, std::optional<std::string> path) {
+    this->record(std::move(batch), std::move(path));
+  };
+  if (GroupDestination* group = session.group())
+    copier_ = std::make_unique<FastdfsCopier>(ledger, *group, std::move(worker), limiter, tally,
+                                              std::move(record));
+  else
+    copier_ = std::make_unique<Copier>(ledger, session.destination(), std::move(worker), limiter,
+                                       tally, std::move(record));
+
   Scanner::Options scan;
   scan.root = options_.root;
   scan.copy = options_.copy;
@@ -58,6 +63,9 @@ Pass::Pass(asio::io_context& io, Ledger& ledger, Destination& destination, Limit
   scan.spill = options_.spill;
   scan.on_work = [this] { news_ = true; };
   scan.feed = options_.feed;
+  scan.entry_feed = options_.entry_feed;
+  scan.fastdfs = options_.fastdfs;
+  scan.log_only = options_.log_only;
   if (options_.dry_run) {
     scan.tell = [this](const std::string& path, const WorkRow& work,
                        const std::optional<FileRow>&) {
@@ -96,7 +104,7 @@ Progress Pass::progress() const {
 
 Status Pass::ended() const {
   if (!failure_) return failure_;
-  if (copier_.fatal()) return *copier_.fatal();
+  if (copier_->fatal()) return *copier_->fatal();
   if (stopping_) return Error{Errc::closed, "stopped"};
   return {};
 }
@@ -134,7 +142,7 @@ Task<Status> Pass::conduct() {
       done = co_await remove_gone();
     }
     // What stood in the place of something else is out of the way now.
-    copier_.end_removals();
+    copier_->end_removals();
     if (done) {
       set_phase("copy");
       done = co_await sweep(Sweep::copies);
@@ -144,7 +152,7 @@ Task<Status> Pass::conduct() {
       done = co_await finish_directories();
     }
   }
-  if (!done) copier_.stop();
+  if (!done) copier_->stop();
   static_cast<void>(co_await wait_for_room(1));
   const Status written = co_await flush();
   if (done && !written) done = written;
@@ -161,7 +169,7 @@ Task<bool> Pass::wait_for_room(std::size_t most) {
   while (running_ >= most) {
     changed_.expires_after(kFlushAfter);
     co_await changed_.async_wait(as_result);
-    if (stopping_) copier_.stop();
+    if (stopping_) copier_->stop();
   }
   co_return static_cast<bool>(ended());
 }
@@ -193,7 +201,7 @@ Task<Status> Pass::sweep(Sweep what) {
           what == Sweep::links ? work.kind == WorkKind::link : work.kind != WorkKind::link;
       if ((!wanted && !options_.dry_run) || work.failed_pass == options_.pass ||
           (work.failed_pass != 0 && !options_.directories.empty()) || active_.contains(path) ||
-          copier_.postponed(path))
+          copier_->postponed(path, work))
         continue;
       if (!co_await wait_for_room(jobs)) co_return ended();
       // Another round may have begun it while this one waited.
@@ -225,7 +233,7 @@ Task<Status> Pass::sweep(Sweep what) {
 }
 
 Task<void> Pass::work_one(Item item) {
-  co_await copier_.process(std::move(item.path), std::move(item.work));
+  co_await copier_->process(std::move(item.path), std::move(item.work));
   --running_;
   changed_.cancel();
 }
@@ -256,7 +264,7 @@ Task<Status> Pass::remove_gone() {
 }
 
 Task<void> Pass::remove_one(std::string path) {
-  co_await copier_.remove(std::move(path));
+  co_await copier_->remove(std::move(path));
   --running_;
   changed_.cancel();
 }
@@ -285,7 +293,7 @@ Task<Status> Pass::finish_directories() {
 }
 
 Task<void> Pass::finish_one(std::string path) {
-  co_await copier_.finish_directory(std::move(path));
+  co_await copier_->finish_directory(std::move(path));
   --running_;
   changed_.cancel();
 }
@@ -324,9 +332,9 @@ Task<void> Pass::keep_flushing() {
     timer.expires_after(kLook);
     co_await timer.async_wait(as_result);
     const auto now = Clock::now();
-    if (stopping_) copier_.stop();
+    if (stopping_) copier_->stop();
     if (now - adapted > kAdaptAfter) {
-      copier_.adapt_readers();
+      copier_->adapt_readers();
       adapted = now;
     }
     if (batch_.size() < kBatchMax && now - flushed < kFlushAfter) continue;

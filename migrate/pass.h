@@ -3,15 +3,16 @@
 // the ledger.
 #pragma once
 
-#include "common/net/io_pool.h"
-#include "migrate/copier.h"
 #include "migrate/scanner.h"
+#include "migrate/session.h"
+#include "migrate/worker.h"
 
 #include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,12 @@ public:
     // Set: the source is a web server; `feed` tells what it has.
     std::optional<HttpServer> server;
     std::function<Status(const Scanner::Options::Offer& offer)> feed;
+    // Set: it is a tar stream, whose content waits on `tar`.
+    Scanner::Options::EntryFeed entry_feed;
+    TarShelf* tar = nullptr;
+    // Set: it is a node of FastDFS; see Scanner::Options.
+    const FastdfsSource* fastdfs = nullptr;
+    bool log_only = false;
     // A change; one call at a time.
     std::function<void(const std::string& letters, const std::string& path,
                        const std::string& more)>
@@ -49,9 +56,8 @@ public:
     Options() {}
   };
 
-  // `io` is the loop that `destination` lives on; it is running. All three outlive the pass.
-  Pass(asio::io_context& io, Ledger& ledger, Destination& destination, Limiter& limiter,
-       Tally& tally, Options options);
+  // All of these outlive the pass.
+  Pass(Session& session, Ledger& ledger, Limiter& limiter, Tally& tally, Options options);
   ~Pass();
 
   // Until everything is done that can be done, or stop(). Blocks; not on the loop. Errors: what
@@ -90,7 +96,7 @@ private:
   Tally& tally_;
   std::unique_ptr<Scanner> scanner_;
   DiskPool books_; // what touches the ledger for long
-  Copier copier_;
+  std::unique_ptr<Worker> copier_;
 
   std::atomic<bool> stopping_{false};
   std::atomic<bool> news_{false}; // the scanner has written rows

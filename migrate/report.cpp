@@ -114,6 +114,7 @@ nlohmann::json list_line(const std::string& path, const FileRow& row) {
   if (row.seen.type == NodeType::symlink) out["target"] = printable(row.seen.target);
   if (row.has(kRowGone)) out["gone"] = true;
   if (row.has(kRowLinked)) out["hard_link"] = true;
+  if (row.has(kRowMetadata)) out["metadata"] = true;
   return out;
 }
 
@@ -133,7 +134,7 @@ Status write_page(const Job& job, const Ledger& ledger, std::ostream& out) {
   std::map<std::string, Share> shares;
   std::uint64_t odd = 0;
   CAIRN_RETURN_IF_ERROR(each_file(ledger, [&](const std::string& path, const FileRow& row) {
-    if (row.has(kRowGone) || row.seen.is_directory()) return;
+    if (row.has(kRowGone) || row.has(kRowMetadata) || row.seen.is_directory()) return;
     if (!is_plain_text(path)) ++odd;
     Share& share = shares[top_of(path)];
     ++share.files;
@@ -254,7 +255,8 @@ int run_report(const Globals& globals, const ReportArgs& args) {
   write(args.html, [&](std::ostream& out) { return write_page(*job, **ledger, out); });
   write(args.manifest, [&](std::ostream& out) {
     return each_file(**ledger, [&out](const std::string& path, const FileRow& row) {
-      if (!row.has(kRowGone) && row.sha256.size() == 32) out << manifest_line(path, row.sha256);
+      if (!row.has(kRowGone) && !row.has(kRowMetadata) && row.sha256.size() == 32)
+        out << manifest_line(path, row.sha256);
     });
   });
   write(args.list, [&](std::ostream& out) {

@@ -2,10 +2,13 @@
 // pass, and what is said after it.
 #include "common/base/text.h"
 #include "migrate/exit_codes.h"
+#include "migrate/fastdfs_journal.h"
+#include "migrate/fastdfs_source.h"
 #include "migrate/http_list.h"
 #include "migrate/monitor.h"
 #include "migrate/pull.h"
 #include "migrate/session.h"
+#include "migrate/tar_source.h"
 #include "migrate/verbs.h"
 
 #include <nlohmann/json.hpp>
@@ -41,6 +44,24 @@ Result<SourceTree> source_tree(const std::string& given) {
   if (is_http_url(given)) {
     CAIRN_TRY(server, parse_http_server(given));
     out.root = "http://" + server.host + server.prefix;
+    return out;
+  }
+  if (given == "-" || given == std::string(kTarPrefix) + "-") {
+    out.root = std::string(kTarPrefix) + "-";
+    return out;
+  }
+  if (is_tar(given)) {
+    std::error_code failure;
+    const fs::path file = fs::canonical(given.substr(kTarPrefix.size()), failure);
+    if (failure) return errno_error(given.substr(kTarPrefix.size()), failure.value());
+    out.root = std::string(kTarPrefix) + file.string();
+    return out;
+  }
+  if (is_fastdfs(given)) {
+    std::error_code failure;
+    const fs::path conf = fs::canonical(given.substr(kFastdfsPrefix.size()), failure);
+    if (failure) return errno_error(given.substr(kFastdfsPrefix.size()), failure.value());
+    out.root = std::string(kFastdfsPrefix) + conf.string();
     return out;
   }
   std::error_code failure;
@@ -89,13 +110,36 @@ int code_of(const Status& done, const Tally& tally, const ScanCounters& scanned)
   return kDone;
 }
 
-// What cannot be asked of a web server.
-Status check_web(const RunArgs& args, const CopyOptions& copy) {
+// What cannot be asked of a web server or a stream.
+Status check_no_tree(const RunArgs& args, const CopyOptions& copy, bool stream) {
   const bool compares = copy.existing || copy.ignore_existing || copy.update || copy.size_only;
-  if (!args.dry_run && !args.watch && !compares && copy.mode == CopyMode::copy) return {};
+  const bool removes = stream && copy.remove; // it may be one of several
+  if (!args.dry_run && !args.watch && !compares && !removes && copy.mode == CopyMode::copy)
+    return {};
   return Error{Errc::invalid_argument,
-               "from a web server there is no --dry-run, --watch, --mode adopt, --existing, "
-               "--ignore-existing, --update and --size-only"};
+               std::string(stream ? "from a tar stream there is no --delete, "
+                                  : "from a web server there is no ") +
+                   "--dry-run, --watch, --mode adopt, --existing, --ignore-existing, --update and "
+                   "--size-only"};
+}
+
+// IDs stay what they are only in a group of the same name, and nothing else goes into a group.
+Status check_fastdfs(const CopyOptions& copy, const std::string& source,
+                     const DestinationPath& where, const FastdfsSource* fastdfs) {
+  if (fastdfs == nullptr && where.group.empty()) return {};
+  const std::string group =
+      "group://" + (fastdfs != nullptr ? fastdfs->node().group : std::string("GROUP"));
+  if (fastdfs == nullptr || where.group != fastdfs->node().group)
+    return Error{Errc::invalid_argument,
+                 "from " + source + " to " + where.text() +
+                     ": files keep their IDs from fastdfs:STORAGE.CONF to " + group +
+                     "; to give FastDFS's files paths, copy its directories (DIR/data/) to EXPORT"};
+  const bool compares = copy.existing || copy.ignore_existing || copy.update || copy.size_only;
+  if (compares || copy.mode != CopyMode::copy)
+    return Error{Errc::invalid_argument,
+                 "from FastDFS there is no --mode adopt, --existing, --ignore-existing, --update "
+                 "and --size-only (directories of a stopped one: cairn-migrate adopt)"};
+  return {};
 }
 
 // Everything one pass needs, made from options.
@@ -141,6 +185,7 @@ void summarise(Output& output, const Status& done, int code, const Tally& tally,
   add(tally.vanished, "vanished");
   add(tally.left_out, "left out");
   add(tally.failed + scanned.failures, "failed");
+  add(scanned.foreign, "that cannot be copied");
   add(tally.short_copies, "with too few copies");
   output.say(line);
   if (!output.options().stats) return;
@@ -172,8 +217,7 @@ PassResult one_pass(Session& session, Ledger& ledger, Machine& machine, Pass::Op
   options.problem = [&output](const std::string& path, const Error& error) {
     output.problem(path, error);
   };
-  Pass pass(session.io(), ledger, session.destination(), machine.limiter, machine.tally,
-            std::move(options));
+  Pass pass(session, ledger, machine.limiter, machine.tally, std::move(options));
   Status done;
   {
     const Monitor monitor(pass, machine.tally, job, output);
@@ -218,8 +262,7 @@ int follow(Session& session, Ledger& ledger, Machine& machine, const Job& job, O
       options.pass = static_cast<std::uint32_t>(std::time(nullptr));
       if (!changes.everything)
         options.directories.assign(changes.directories.begin(), changes.directories.end());
-      Pass pass(session.io(), ledger, session.destination(), machine.limiter, machine.tally,
-                std::move(options));
+      Pass pass(session, ledger, machine.limiter, machine.tally, std::move(options));
       Status done;
       {
         const Monitor monitor(pass, machine.tally, &job, output);
@@ -267,8 +310,16 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   job.clear_stop();
 
   const bool is_web = is_http_url(what.source);
+  std::unique_ptr<FastdfsSource> fastdfs;
+  if (is_fastdfs(what.source)) {
+    auto opened = FastdfsSource::open(what.source.substr(kFastdfsPrefix.size()));
+    if (!opened) return fail(globals, kSelection, opened.error());
+    fastdfs = *std::move(opened);
+  }
+  const bool is_stream = is_tar(what.source);
+  const bool is_tree = !is_web && !is_stream && !fastdfs;
   struct stat status {};
-  if (!is_web && (::stat(what.source.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)))
+  if (is_tree && (::stat(what.source.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)))
     return fail(globals, kSelection, errno_error(what.source, errno == 0 ? ENOTDIR : errno));
   if (args.rebuild_ledger) {
     const Status aside = job.put_ledger_aside();
@@ -276,9 +327,10 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   }
   auto ledger = job.open_ledger();
   if (!ledger) return fail(globals, kFileIo, ledger.error());
-  if (const Status good = is_web ? check_web(args, what.options) : Status(); !good)
-    return fail(globals, kSyntax, good.error());
-  if (!args.allow_empty && !is_web) {
+  if (is_web || is_stream)
+    if (const Status good = check_no_tree(args, what.options, is_stream); !good)
+      return fail(globals, kSyntax, good.error());
+  if (!args.allow_empty && is_tree) {
     const Status there = check_not_empty(what.source, (*ledger)->counters());
     if (!there) return fail(globals, kSelection, there.error());
   }
@@ -290,16 +342,18 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   if (!client) return fail(globals, kSyntax, client.error());
   const auto where = parse_destination(what.destination);
   if (!where) return fail(globals, kSyntax, where.error());
+  if (const Status good = check_fastdfs(what.options, what.source, *where, fastdfs.get()); !good)
+    return fail(globals, kSyntax, good.error());
   Session session(*client, *where, Timeout(kCallTime));
-  const Status opened = session.wait(session.destination().open(!args.dry_run));
+  const Status opened = session.open(!args.dry_run);
   if (!opened) {
     Error error = opened.error();
-    if (error.code == Errc::not_found)
+    if (error.code == Errc::not_found && where->group.empty())
       error.detail = "there is no export " + where->export_name + ": `cairn export add " +
                      where->export_name + "`";
     return fail(globals, connect_code(error.code), error);
   }
-  const std::string uuid = session.destination().cluster_uuid();
+  const std::string uuid = session.cluster_uuid();
   if (!what.cluster_uuid.empty() && what.cluster_uuid != uuid)
     return fail(globals, kConflict,
                 Error{Errc::exists, "job " + job.name() + " belongs to cluster " +
@@ -308,12 +362,15 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   if (!args.dry_run) {
     ++what.runs;
     what.frozen = false; // until `freeze` says so
+    what.verified = 0;
   }
   if (const Status saved = job.save(); !saved) return fail(globals, kFileIo, saved.error());
 
   // Before the scan begins: nothing may fall between the two.
   std::unique_ptr<Journal> journal;
-  if (args.watch && !args.dry_run) {
+  if (args.watch && !args.dry_run && fastdfs) {
+    journal = follow_fastdfs(fastdfs->node());
+  } else if (args.watch && !args.dry_run) {
     auto started = Journal::start(what.source, *args.watch);
     if (!started) return fail(globals, kSyntax, started.error());
     journal = *std::move(started);
@@ -324,10 +381,18 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   options.root = what.source;
   options.copy = &what.options;
   options.filter = &machine.filter;
-  options.run = what.runs;
-  options.pass = what.runs; // of failures: each run tries them again
+  // Of failures: each run tries them again, also one that only shows what it would do.
+  options.run = options.pass = what.runs + (args.dry_run ? 1 : 0);
   options.spill = job.spill_folder();
   options.dry_run = args.dry_run;
+  TarShelf shelf(what.options.memory / 4);
+  if (is_stream) {
+    options.tar = &shelf;
+    options.entry_feed = tar_feed(what.source.substr(kTarPrefix.size()), job.spill_folder(),
+                                  what.options.timeout, shelf);
+  }
+  options.fastdfs = fastdfs.get();
+  options.log_only = what.options.quick;
   if (is_web) {
     const auto server = parse_http_server(what.source);
     if (!server) return fail(globals, kSyntax, server.error());
@@ -360,9 +425,10 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   }
   const Status saved = job.save();
   if (!saved) return fail(globals, kFileIo, saved.error());
-  if (session.destination().blind())
+  if (session.blind())
     (*output)->say("copies could not be counted: the cluster's secret is needed for that (--conf)");
   if (journal && complete) {
+    options.log_only = true;
     const int code = follow(session, **ledger, machine, job, **output, *journal, options);
     static_cast<void>((*ledger)->note("following ends"));
     return code;
@@ -387,7 +453,7 @@ int run_run(const Globals& globals, const RunArgs& args) {
   if (!source) return fail(globals, kSelection, source.error());
   auto where = parse_destination(args.destination);
   if (!where) return fail(globals, kSyntax, where.error());
-  where->path = join(where->path, source->below);
+  if (where->group.empty()) where->path = join(where->path, source->below);
   CopyOptions copy = args.copy;
   if (!source->only.empty()) copy.files_from = source->only;
 
@@ -446,14 +512,18 @@ int run_freeze(const Globals& globals, const RunArgs& args) {
 }
 
 int run_sync(const Globals& globals, const RunArgs& args) {
-  if (is_http_url(args.source))
+  if (is_http_url(args.source) || is_fastdfs(args.source) || is_tar(args.source) ||
+      args.source == "-")
     return fail(globals, kSyntax,
-                Error{Errc::invalid_argument, "from a web server there are jobs only: `run`"});
+                Error{Errc::invalid_argument, "from there there are jobs only: `run`"});
   if (args.source.starts_with(":/")) return pull(globals, args);
   auto source = source_tree(args.source);
   if (!source) return fail(globals, kSelection, source.error());
   auto where = parse_destination(args.destination);
   if (!where) return fail(globals, kSyntax, where.error());
+  if (!where->group.empty())
+    return fail(globals, kSyntax,
+                Error{Errc::invalid_argument, "into a group there are jobs only: `run`"});
   where->path = join(where->path, source->below);
   CopyOptions copy = args.copy;
   if (!source->only.empty()) copy.files_from = source->only;
@@ -481,7 +551,7 @@ int run_sync(const Globals& globals, const RunArgs& args) {
   if (!ledger) return fail(globals, kFileIo, ledger.error());
 
   Session session(*client, *where, Timeout(kCallTime));
-  const Status opened = session.wait(session.destination().open(!args.dry_run));
+  const Status opened = session.open(!args.dry_run);
   if (!opened) return fail(globals, connect_code(opened.code()), opened.error());
   if (copy.remove) {
     const Status known = session.wait(know_destination(session.destination(), **ledger));

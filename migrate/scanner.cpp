@@ -1,6 +1,8 @@
 // The walk, and what is decided for each thing that is seen.
 #include "migrate/scanner.h"
 
+#include "migrate/fastdfs_source.h"
+#include "migrate/scanner_writer.h"
 #include "migrate/sorted_names.h"
 #include "migrate/source_file.h"
 
@@ -18,7 +20,6 @@ namespace {
 
 // Directories in memory; more wait in the ledger.
 constexpr std::size_t kQueueMax = 4096;
-constexpr std::size_t kBatchMax = 1000;
 
 struct CloseDirectory {
   void operator()(DIR* directory) const { ::closedir(directory); }
@@ -50,41 +51,6 @@ bool leads_out(std::string_view directory, std::string_view target) {
 
 } // namespace
 
-// Collects changes and commits them by the thousand.
-class Scanner::Writer {
-public:
-  explicit Writer(Scanner& scanner) : scanner_(scanner) {}
-
-  Ledger::Batch& batch() { return batch_; }
-  Status flush_if_long() { return batch_.size() < kBatchMax ? Status() : flush(); }
-  Status flush() {
-    if (scanner_.options_.tell) return {};
-    CAIRN_RETURN_IF_ERROR(scanner_.ledger_.commit(batch_));
-    const bool news = !batch_.empty();
-    batch_ = {};
-    if (news && scanner_.options_.on_work) scanner_.options_.on_work();
-    return {};
-  }
-  void work(const std::string& path, WorkRow row, const std::optional<FileRow>& before) {
-    ++scanner_.counters_.wanted;
-    if (scanner_.options_.tell) {
-      scanner_.options_.tell(path, row, before);
-    } else {
-      batch_.put_work(path, std::move(row));
-    }
-  }
-  void scan(const std::string& path) {
-    if (!scanner_.options_.tell) batch_.mark(Table::scans, path);
-    found_.push_back(path);
-  }
-  std::vector<std::string>& found() { return found_; }
-
-private:
-  Scanner& scanner_;
-  Ledger::Batch batch_;
-  std::vector<std::string> found_; // directories to be listed next
-};
-
 Scanner::Scanner(Ledger& ledger, Options options) : ledger_(ledger), options_(std::move(options)) {}
 
 Scanner::~Scanner() {
@@ -92,68 +58,16 @@ Scanner::~Scanner() {
 }
 
 std::string Scanner::full(const std::string& path) const {
+  if (options_.fastdfs != nullptr) return options_.fastdfs->full(path);
   return path.empty() ? options_.root.string() : options_.root.string() + "/" + path;
-}
-
-// --- what is fed ---------------------------------------------------------------------------------
-
-Status Scanner::start_feed() {
-  active_.insert("");
-  threads_.emplace_back([this] {
-    Writer writer(*this);
-    const Options::Offer offer = [this, &writer](const std::string& path) -> Status {
-      {
-        const std::scoped_lock lock(mutex_);
-        if (stopping_) return Error{Errc::closed, "stopped"};
-      }
-      ++counters_.entries;
-      if (!is_plain_text(path)) ++counters_.odd_names;
-      if (!options_.filter->takes(path, false)) return {};
-      CAIRN_RETURN_IF_ERROR(take_fed(path, writer));
-      return writer.flush_if_long();
-    };
-    Status status = options_.feed(offer);
-    const Status flushed = writer.flush();
-    done("", status ? Status(flushed) : std::move(status));
-    if (options_.on_work) options_.on_work();
-  });
-  return {};
-}
-
-Status Scanner::take_fed(const std::string& path, Writer& writer) {
-  WorkRow work;
-  work.run = options_.run;
-  // Nobody tells what directories are like: each is made once.
-  const std::string above(parent_of(path));
-  if (above != fed_directory_) {
-    for (std::string_view at = above; !at.empty(); at = parent_of(at)) {
-      CAIRN_TRY(known, ledger_.file(std::string(at)));
-      if (known && !known->has(kRowGone)) break;
-      WorkRow directory = work;
-      directory.kind = WorkKind::attributes;
-      directory.seen.type = NodeType::directory;
-      directory.seen.mode = 0755;
-      directory.seen.uid = ::geteuid();
-      directory.seen.gid = ::getegid();
-      directory.seen.mtime_s = std::chrono::duration_cast<std::chrono::seconds>(
-                                   std::chrono::system_clock::now().time_since_epoch())
-                                   .count();
-      ++counters_.directories;
-      writer.work(std::string(at), std::move(directory), {});
-    }
-    fed_directory_ = above;
-  }
-  CAIRN_TRY(before, ledger_.file(path));
-  if (before) work.seen = before->seen;
-  work.seen.type = NodeType::regular;
-  writer.work(path, std::move(work), before);
-  return {};
 }
 
 // --- a local tree --------------------------------------------------------------------------------
 
 Status Scanner::start() {
   if (options_.feed) return start_feed();
+  if (options_.entry_feed) return start_entry_feed();
+  if (options_.fastdfs != nullptr) return start_fastdfs();
   Writer writer(*this);
   writer.scan("");
   CAIRN_RETURN_IF_ERROR(writer.flush());
@@ -251,7 +165,9 @@ void Scanner::run() {
 
 // --- one directory -------------------------------------------------------------------------------
 
-bool Scanner::may_skip() const {
+bool Scanner::may_skip(const std::string& path) const {
+  // The ledger knows the files of a node of FastDFS, and not its directories.
+  if (options_.fastdfs != nullptr && !FastdfsSource::is_leaf_directory(path)) return false;
   // What these leave out is in no table, and may be wanted the next time.
   const CopyOptions& copy = *options_.copy;
   return !copy.copy_links && copy.size_min == 0 && copy.size_max == UINT64_MAX &&
@@ -267,8 +183,9 @@ Status Scanner::list(const std::string& path) {
   const int cause = errno;
   const std::unique_ptr<DIR, CloseDirectory> directory(fd >= 0 ? ::fdopendir(fd) : nullptr);
   ++counters_.directories;
-  if (!directory && (cause == ENOENT || cause == ENOTDIR || cause == ELOOP) && !path.empty()) {
-    // Gone, with all that the ledger knows in it.
+  const bool is_gone = cause == ENOENT || cause == ENOTDIR || cause == ELOOP;
+  if (!directory && is_gone && !path.empty() && options_.fastdfs == nullptr) {
+    // Gone, with all that the ledger knows in it. (FastDFS removes no directory.)
     Ledger::Children known(ledger_, path);
     for (;;) {
       CAIRN_TRY(child, known.next());
@@ -284,7 +201,7 @@ Status Scanner::list(const std::string& path) {
     if (::fstat(fd, &status) != 0) return errno_error(full(path), errno);
     const Entry entry = entry_of(status);
     CAIRN_TRY(listed, ledger_.listed(path));
-    if (listed && *listed == listed_of(entry) && may_skip()) {
+    if (listed && *listed == listed_of(entry) && may_skip(path)) {
       ++counters_.skipped;
       CAIRN_RETURN_IF_ERROR(list_known(path, fd, writer));
     } else {
@@ -310,13 +227,18 @@ Status Scanner::list(const std::string& path) {
 }
 
 Status Scanner::list_known(const std::string& path, int fd, Writer& writer) {
+  // A quick pass over FastDFS goes by its log, and comes here when that does not tell all.
+  const bool quick = options_.copy->quick && options_.fastdfs == nullptr;
   Ledger::Children known(ledger_, path);
   for (;;) {
     CAIRN_TRY(child, known.next());
     if (!child) return {};
     const auto& [name, row] = *child;
-    if (row.has(kRowGone)) continue;
-    if (options_.copy->quick && !row.seen.is_directory() && !row.has(kRowRacy)) {
+    if (row.has(kRowGone)) {
+      if (options_.copy->remove) CAIRN_RETURN_IF_ERROR(vanished(join(path, name), row, writer));
+      continue;
+    }
+    if (quick && !row.seen.is_directory() && !row.has(kRowRacy)) {
       ++counters_.entries;
       continue;
     }
@@ -395,6 +317,7 @@ void Scanner::cannot_take(const std::string& path, Entry entry, const Error& err
 Status Scanner::look_at(const std::string& directory, int fd, const std::string& name,
                         const std::optional<FileRow>& before, Writer& writer) {
   const std::string path = join(directory, name);
+  if (options_.fastdfs != nullptr) return look_at_fastdfs(path, before, writer);
   ++counters_.entries;
   if (!is_plain_text(name)) ++counters_.odd_names;
   struct stat status {};
@@ -501,6 +424,8 @@ std::optional<WorkRow> Scanner::decide(const Entry& entry,
 
 Status Scanner::vanished(const std::string& path, const FileRow& before, Writer& writer) {
   if (options_.tell || !options_.filter->takes(path, before.seen.is_directory())) return {};
+  // No name in its directory, but one in a trunk file.
+  if (options_.fastdfs != nullptr && options_.fastdfs->look(path)) return {};
   if (before.has(kRowGone)) {
     // --delete was not wanted when it went.
     if (!options_.copy->remove) return {};

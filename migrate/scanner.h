@@ -1,8 +1,9 @@
-// Walks a local tree with several threads, compares what is there with the ledger, and writes down
-// what is to be done. Directories that wait to be listed stand in the ledger, so the scan's memory
+// Walks a source with several threads, compares what is there with the ledger, and writes down what
+// is to be done. Directories that wait to be listed stand in the ledger, so the scan's memory
 // does not depend on the tree, and it goes on after a crash where it was.
 #pragma once
 
+#include "migrate/fastdfs_node.h"
 #include "migrate/filter.h"
 #include "migrate/ledger.h"
 #include "migrate/options.h"
@@ -13,12 +14,15 @@
 #include <filesystem>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 namespace cairn::migrate {
+
+class FastdfsSource;
 
 // What a scan has seen so far. Any thread.
 struct ScanCounters {
@@ -29,6 +33,7 @@ struct ScanCounters {
   std::atomic<std::uint64_t> failures{0};
   std::atomic<std::uint64_t> odd_names{0};    // no UTF-8, or with control characters
   std::atomic<std::uint64_t> unsafe_links{0}; // left out by --safe-links
+  std::atomic<std::uint64_t> foreign{0};      // beside FastDFS's files; in a tar, leading out of it
 };
 
 class Scanner {
@@ -49,6 +54,25 @@ public:
     // ends with the first error. On a thread of the scanner.
     using Offer = std::function<Status(const std::string& path)>;
     std::function<Status(const Offer& offer)> feed;
+    // Set: as `feed`, of a source that tells what each thing is.
+    struct EntryOffer {
+      // Whether it is to be copied, by the filter and by what the ledger knows.
+      std::function<Result<bool>(const std::string& path, const WorkRow& work)> wants;
+      std::function<Status(const std::string& path, WorkRow work)> offer;
+      // A directory that something is in, and that the source may not tell of; nothing happens when
+      // it is known. What was offered before counts after flush().
+      std::function<Status(const std::string& path)> missing_directory;
+      // Lets what was offered be copied. All of them answer closed when the pass ends.
+      std::function<Status()> flush;
+      std::function<void()> skipped;  // something that cannot be copied
+      std::function<bool()> stopping; // the pass ends; for who waits for the source
+    };
+    using EntryFeed = std::function<Status(const EntryOffer& offer)>;
+    EntryFeed entry_feed;
+    // Set: the source is a node of FastDFS. With `log_only` the directories are not looked through,
+    // if its log tells all since the last pass.
+    const FastdfsSource* fastdfs = nullptr;
+    bool log_only = false;
 
     Options() {}
   };
@@ -73,6 +97,15 @@ private:
 
   void run();
   Status start_feed();
+  Status start_entry_feed();
+  Result<bool> wants(const std::string& path, const WorkRow& work);
+  WorkRow made_directory() const;
+  bool is_stopping() const;
+  Status start_fastdfs();
+  // `walked_until`: what was logged before is found by the walk, but for what is in trunk files.
+  Status read_fastdfs_log(FastdfsPosition at, std::optional<FastdfsPosition> walked_until);
+  Status look_at_fastdfs(const std::string& path, const std::optional<FileRow>& before,
+                         Writer& writer);
   Status take_fed(const std::string& path, Writer& writer);
   Result<std::optional<std::string>> take();
   void done(const std::string& path, Status status);
@@ -87,7 +120,7 @@ private:
   std::optional<WorkRow> decide(const Entry& entry, const std::optional<FileRow>& before) const;
   Status link_kind(const std::string& path, const Entry& entry, WorkRow& work);
   bool leads_into_itself(const std::string& path, const Entry& entry) const;
-  bool may_skip() const;
+  bool may_skip(const std::string& path) const;
   std::string full(const std::string& path) const;
 
   Ledger& ledger_;

@@ -12,9 +12,9 @@ Result<std::unique_ptr<Session>> open_destination(const Globals& globals, const 
   if (!client) return Error{Errc::invalid_argument, client.error().detail};
   auto where = parse_destination(job.destination);
   if (!where) return Error{Errc::invalid_argument, where.error().detail};
-  auto session = std::make_unique<Session>(*std::move(client), *std::move(where), timeout);
-  CAIRN_RETURN_IF_ERROR(session->wait(session->destination().open(false)));
-  if (session->destination().cluster_uuid() != job.cluster_uuid)
+  auto session = std::make_unique<Session>(*client, *std::move(where), timeout);
+  CAIRN_RETURN_IF_ERROR(session->open(false));
+  if (session->cluster_uuid() != job.cluster_uuid)
     return Error{Errc::exists, "this is another cluster"};
   return session;
 }

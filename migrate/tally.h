@@ -22,7 +22,8 @@ struct Tally {
   std::atomic<std::uint64_t> vanished{0};
   std::atomic<std::uint64_t> failed{0};
   std::atomic<std::uint64_t> short_copies{0};
-  std::atomic<std::uint64_t> left_out{0}; // by --existing, --ignore-existing, --update
+  // By --existing, --ignore-existing, --update; of FastDFS, uploads under way.
+  std::atomic<std::uint64_t> left_out{0};
   std::atomic<std::uint64_t> retries{0};
   std::atomic<std::uint64_t> readers{0}; // allowed at a time now
 

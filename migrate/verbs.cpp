@@ -4,6 +4,7 @@
 #include "client/command_options.h"
 #include "common/base/text.h"
 #include "migrate/exit_codes.h"
+#include "migrate/fastdfs_source.h"
 #include "migrate/session.h"
 
 #include <nlohmann/json.hpp>
@@ -43,14 +44,19 @@ Result<nlohmann::json> describe(const Job& job) {
                      {"last_pass_changes", what.last_pass_changes},
                      {"verified", what.verified},
                      {"frozen", what.frozen}};
-  if (const auto holder = job.holder()) {
+  auto holder = job.holder();
+  Result<std::unique_ptr<Ledger>> ledger = Errc::busy;
+  if (!holder) ledger = job.open_ledger();
+  // A run may have begun meanwhile.
+  if (!holder && ledger.code() == Errc::busy) holder = job.holder();
+  if (holder) {
     out["state"] = "running";
     out["pid"] = *holder;
     if (const auto status = job.running_status()) out["now"] = *status;
     return out;
   }
-  CAIRN_TRY(ledger, job.open_ledger());
-  const Counters counters = ledger->counters();
+  if (!ledger) return std::move(ledger).error();
+  const Counters counters = (*ledger)->counters();
   out["state"] = what.aborted ? "aborted" : counters.debt() > 0 ? "interrupted" : "idle";
   out["files"] = counters.files;
   out["bytes"] = counters.bytes;
@@ -132,6 +138,27 @@ Task<Status> remove_all(Destination& destination, Ledger& ledger, Output& output
       if (done)
         ++removed;
       else
+        output.problem(path, done.error());
+      if (stop_requested()) co_return Error{Errc::closed, "stopped"};
+    }
+    CAIRN_CO_RETURN_IF_ERROR(ledger.commit(batch));
+  }
+}
+
+// The same of files that have kept their IDs.
+Task<Status> remove_ids(GroupDestination& destination, Ledger& ledger, Output& output,
+                        std::uint64_t& removed) {
+  for (;;) {
+    CAIRN_CO_TRY(paths, ledger.last_paths(Table::files, 500));
+    if (paths.empty()) co_return Status();
+    Ledger::Batch batch;
+    for (const std::string& path : paths) {
+      batch.erase_file(path);
+      if (FastdfsSource::file_of(path).size() < path.size()) continue; // goes with its file
+      const Status done = co_await destination.remove(path);
+      if (done)
+        ++removed;
+      else if (done.code() != Errc::not_found)
         output.problem(path, done.error());
       if (stop_requested()) co_return Error{Errc::closed, "stopped"};
     }
@@ -243,8 +270,10 @@ int run_abort(const Globals& globals, const AbortArgs& args) {
     auto session = open_destination(globals, what, Timeout(std::chrono::seconds(30)));
     if (!session) return fail(globals, verb_code(session.code()), session.error());
     std::uint64_t removed = 0;
+    Session& to = **session;
     const Status done =
-        (*session)->wait(remove_all((*session)->destination(), **ledger, **output, removed));
+        to.wait(to.group() != nullptr ? remove_ids(*to.group(), **ledger, **output, removed)
+                                      : remove_all(to.destination(), **ledger, **output, removed));
     (*output)->say("removed " + std::to_string(removed) + " names");
     if (!done) return fail(globals, verb_code(done.code()), done.error());
   }

@@ -46,9 +46,12 @@ int run_freeze(const Globals& globals, const RunArgs& args);
 
 struct GateArgs {
   std::string job;
-  std::filesystem::path urls; // a path a line; empty: none are asked for
-  std::string url_server;     // who answers them now: http://HOST[:PORT][/PREFIX]
-  std::string old_server;     // and who did before; empty: 200 is enough
+  std::filesystem::path urls;       // a path a line; empty: none are asked for
+  std::filesystem::path access_log; // the same: what was fetched well by this log
+  std::string url_server;           // who answers them now: http://HOST[:PORT][/PREFIX]
+  std::string old_server;           // and who did before; empty: 200 is enough
+  bool rules = false;               // the cluster's URL rules must hold their tests
+  bool shadow = false;              // and comparisons with an old server have found nothing
 };
 int run_gate(const Globals& globals, const GateArgs& args);
 

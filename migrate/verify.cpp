@@ -1,7 +1,9 @@
 // verify: every row of the ledger against the destination; with --reread content too.
 #include "migrate/verify.h"
 
+#include "client/tracker_replies.h"
 #include "migrate/exit_codes.h"
+#include "migrate/fastdfs_source.h"
 #include "migrate/pull.h"
 #include "migrate/session.h"
 #include "migrate/source_file.h"
@@ -21,8 +23,13 @@ constexpr std::size_t kPage = 500;
 
 class Verifier {
 public:
-  Verifier(Destination& destination, Ledger& ledger, bool reread, unsigned jobs, Output& output)
-      : destination_(destination), ledger_(ledger), reread_(reread), jobs_(jobs), output_(output) {}
+  Verifier(Session& session, Ledger& ledger, bool reread, unsigned jobs, Output& output)
+      : session_(session),
+        destination_(session.destination()),
+        ledger_(ledger),
+        reread_(reread),
+        jobs_(jobs),
+        output_(output) {}
 
   // Errors: those of the ledger, and that the cluster cannot be asked.
   Task<Status> run() {
@@ -69,7 +76,11 @@ private:
   }
 
   Task<void> check(std::string path, FileRow row) {
-    const Status done = co_await compare(path, row);
+    Status done;
+    if (session_.group() != nullptr)
+      done = co_await compare_id(path, row);
+    else
+      done = co_await compare(path, row);
     if (!done && failure_) failure_ = done;
     ++checked;
     --running_;
@@ -112,20 +123,52 @@ private:
       differs(path, "its mode is another");
     } else if (seen.is_regular() && seen.size > 0 && !row.has(kRowLinked)) {
       CAIRN_CO_TRY(extents, co_await destination_.extents(*std::move(there)));
-      CAIRN_CO_RETURN_IF_ERROR(co_await count_copies(path, extents));
+      std::vector<std::string> ids;
+      for (const wire::NsExtent& extent : extents) ids.push_back(extent.id);
+      CAIRN_CO_RETURN_IF_ERROR(co_await count_copies(path, std::move(ids)));
       if (reread_ && !row.sha256.empty()) co_await reread(path, row, std::move(extents));
     }
     co_return Status();
   }
 
-  Task<Status> count_copies(const std::string& path, const std::vector<wire::NsExtent>& extents) {
-    std::vector<std::string> ids;
-    ShortRow row;
-    for (const wire::NsExtent& extent : extents) {
-      ids.push_back(extent.id);
-      row.ids += extent.id + "\n";
+  // A file that keeps its ID, or its metadata.
+  Task<Status> compare_id(const std::string& path, const FileRow& row) {
+    GroupDestination& group = *session_.group();
+    const std::string file(FastdfsSource::file_of(path));
+    if (file.size() < path.size()) {
+      const auto metadata = co_await group.get_metadata(file);
+      if (!metadata && metadata.code() != Errc::not_found) co_return metadata.error();
+      const std::string text = metadata_text(metadata ? *metadata : Metadata());
+      Sha256 hash;
+      hash.update(wire::as_view(text));
+      if (hash.finish() != row.sha256) differs(path, "the metadata are others");
+      co_return Status();
     }
-    const CopyCount count = co_await destination_.wait_for_copies(std::move(ids));
+    const auto found = co_await group.info(file);
+    if (!found) {
+      if (found.code() != Errc::not_found) co_return found.error();
+      differs(path, "it is not at the destination");
+      co_return Status();
+    }
+    if (found->size != row.seen.size) {
+      differs(path, "its size is " + std::to_string(found->size) + ", not " +
+                        std::to_string(row.seen.size));
+      co_return Status();
+    }
+    CAIRN_CO_RETURN_IF_ERROR(
+        co_await count_copies(path, std::vector<std::string>(1, group.id(file))));
+    if (!reread_) co_return Status();
+    const auto hash = std::make_shared<Sha256>();
+    Sink sink = Sink::writer(hashing(hash));
+    const Status done = co_await group.read(file, std::move(sink));
+    note_reread(path, row, done, *hash);
+    co_return Status();
+  }
+
+  Task<Status> count_copies(const std::string& path, std::vector<std::string> ids) {
+    ShortRow row;
+    for (const std::string& id : ids) row.ids += id + "\n";
+    const CopyCount count = co_await session_.wait_for_copies(std::move(ids));
     if (count.have >= count.wanted) co_return Status();
     row.have = count.have;
     row.wanted = count.wanted;
@@ -134,22 +177,31 @@ private:
     co_return ledger_.commit(batch);
   }
 
-  Task<void> reread(const std::string& path, const FileRow& row,
-                    std::vector<wire::NsExtent> extents) {
-    const auto hash = std::make_shared<Sha256>();
-    Sink::Writer sink = [hash](std::span<const std::byte> piece) -> Status {
+  static Sink::Writer hashing(const std::shared_ptr<Sha256>& hash) {
+    return [hash](std::span<const std::byte> piece) -> Status {
       hash->update(piece);
       return {};
     };
-    const Status done =
-        co_await destination_.read(std::move(extents), row.seen.size, std::move(sink));
+  }
+
+  void note_reread(const std::string& path, const FileRow& row, const Status& done, Sha256& hash) {
     bytes += row.seen.size;
     if (!done)
       differs(path, "its content cannot be read: " + done.error().text());
-    else if (hash->finish() != row.sha256)
+    else if (hash.finish() != row.sha256)
       differs(path, "its content is another");
   }
 
+  Task<void> reread(const std::string& path, const FileRow& row,
+                    std::vector<wire::NsExtent> extents) {
+    const auto hash = std::make_shared<Sha256>();
+    Sink::Writer sink = hashing(hash);
+    const Status done =
+        co_await destination_.read(std::move(extents), row.seen.size, std::move(sink));
+    note_reread(path, row, done, *hash);
+  }
+
+  Session& session_;
   Destination& destination_;
   Ledger& ledger_;
   const bool reread_;
@@ -162,7 +214,7 @@ private:
 
 } // namespace
 
-Task<Status> recount_copies(Destination& destination, Ledger& ledger, std::uint64_t& missing) {
+Task<Status> recount_copies(Session& session, Ledger& ledger, std::uint64_t& missing) {
   std::optional<std::string> after;
   for (;;) {
     CAIRN_CO_TRY(rows, ledger.page<ShortRow>(Table::short_copies, after, kPage));
@@ -176,7 +228,7 @@ Task<Status> recount_copies(Destination& destination, Ledger& ledger, std::uint6
         ids.push_back(row.ids.substr(at, end - at));
         at = end == std::string::npos ? row.ids.size() : end + 1;
       }
-      const CopyCount count = co_await destination.wait_for_copies(std::move(ids));
+      const CopyCount count = co_await session.wait_for_copies(std::move(ids));
       if (count.have >= count.wanted)
         batch.erase(Table::short_copies, path);
       else
@@ -199,10 +251,10 @@ int run_verify(const Globals& globals, const VerifyArgs& args) {
   if (!opened) return fail(globals, verb_code(opened.code()), opened.error());
   Session& session = **opened;
 
-  Verifier verifier(session.destination(), **ledger, args.reread, what.options.jobs, **output);
+  Verifier verifier(session, **ledger, args.reread, what.options.jobs, **output);
   Status done = session.wait(verifier.run());
   std::uint64_t missing = 0;
-  if (done) done = session.wait(recount_copies(session.destination(), **ledger, missing));
+  if (done) done = session.wait(recount_copies(session, **ledger, missing));
   if (!done) return fail(globals, verb_code(done.code()), done.error());
   const Counters counters = (*ledger)->counters();
   std::string text = (args.reread ? "verified with content: " : "verified: ") +

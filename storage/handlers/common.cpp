@@ -3,6 +3,7 @@
 #include "common/wire/fastdfs.h"
 #include "storage/handlers/adopt.h"
 #include "storage/handlers/context.h"
+#include "storage/handlers/put_named.h"
 #include "storage/sync/sync_service.h"
 
 #include <spdlog/spdlog.h>
@@ -32,6 +33,7 @@ const HandlerTable<Context>& handler_table() {
     add_delete_handlers(made);
     add_native_handlers(made);
     add_adopt_handlers(made);
+    add_put_named_handlers(made);
     return made;
   }();
   return table;

@@ -1,9 +1,12 @@
 """Following a source that changes, freezing it, and the gate: red for each single defect, green when
 there is none."""
 
+import http.server
 import json
 import os
+import pathlib
 import subprocess
+import threading
 import time
 import unittest
 
@@ -88,6 +91,19 @@ class Cutover(trees.MigrateTest):
         self.assertEqual(self.gate("--urls", urls, "--at", at, check=41),
                          everything | {"urls": False})
 
+        # A log instead of a list: what was answered well, each once.
+        log = os.path.join(self.folder, "access.log")
+        trees.write(log, b"".join(
+            b'10.0.0.1 - - [22/Nov/2026:10:00:00 +0000] "GET %s HTTP/1.1" %d 10 "-" "x"\n' % line
+            for line in [(b"/2000/00/00001.jpg", 200), (b"/not/there.jpg", 404)] * 3))
+        self.assertEqual(self.gate("--access-log", log, "--at", at, "--against", against, check=0),
+                         everything | {"replay": True})
+        trees.write(log, pathlib.Path(log).read_bytes().replace(b" 404 ", b" 200 "))
+        self.assertEqual(self.gate("--access-log", log, "--at", at, check=41),
+                         everything | {"replay": False})
+        self.migrate("gate", "--urls", urls, "j", check=1)
+        self.rules_and_shadow(at, everything)
+
         # One wrong byte at the destination is found by reading again.
         wrong = os.path.join(self.folder, "wrong")
         found = f"{self.source}/2001/01/00003.jpg"
@@ -102,6 +118,70 @@ class Cutover(trees.MigrateTest):
         workload.cairn(self.cluster, "cp", "-p", wrong, f":/{self.export}/2001/01/00003.jpg")
         self.migrate("verify", "--reread", "j", check=8)
         self.assertEqual(self.gate(check=41), everything | {"verified": False})
+
+    def rules_and_shadow(self, at, everything):
+        """Red without rules, without tests in them, and when an answer differs from the old one."""
+        red = everything | {"rules": False, "shadow": False}
+        self.assertEqual(self.gate("--rules", "--shadow", check=41), red)
+        content = pathlib.Path(self.source, "2000/00/00001.jpg").read_bytes()
+        answers, fields = [content], {}
+
+        class Old(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                for name, value in fields.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answers[0])))
+                self.end_headers()
+                self.wfile.write(answers[0])
+
+            def log_message(self, *_):
+                pass
+
+        old = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Old)
+        threading.Thread(target=old.serve_forever, daemon=True).start()
+        self.addCleanup(old.server_close)
+        self.addCleanup(old.shutdown)
+        rules = os.path.join(self.folder, "old.rules")
+        text = f"""rules old {{
+            host old.example;
+            origin web {{ type http; server 127.0.0.1:{old.server_port}; }}
+            shadow web 100%;
+            location /img/ {{ object path:/{self.export}/2000/00/00001.jpg; }}
+            TEST
+        }}"""
+        trees.write(rules, text.replace("TEST", "").encode())
+        workload.cairn(self.cluster, "rules", "load", rules)
+        self.assertEqual(self.gate("--rules", "--shadow", check=41), red)
+        trees.write(rules, text.replace("TEST", "test GET /img/a -> rule 1;").encode())
+        workload.cairn(self.cluster, "rules", "load", rules)
+        self.assertEqual(self.gate("--rules", check=0), everything | {"rules": True})
+
+        def ask(path, method="GET"):
+            node = self.cluster.storages[0]
+            answer = clusters.http_get(node.addr, node.http, path, {"Host": "old.example"}, method)
+            self.assertEqual((answer.status, answer.body), (200, content if method == "GET" else b""))
+            return answer
+
+        def compared(count):
+            told = json.loads(workload.cairn(self.cluster, "--json", "rules", "shadow",
+                                             check=False).stdout)
+            return sum(s["compared"] for s in told["sets"]) >= count
+
+        # The old server answers as Cairn does (HEAD is not compared), then otherwise.
+        learnt = ask("/img/a", "HEAD")
+        fields.update({name: learnt.headers[name]
+                       for name in ("content-type", "last-modified", "cache-control")
+                       if name in learnt.headers})
+        ask("/img/a")
+        fastdfs.wait_until("it was compared", lambda: compared(1), 20, 0.1)
+        self.assertEqual(self.gate("--rules", "--shadow", check=0),
+                         everything | {"rules": True, "shadow": True})
+        answers[0] = b"something else"
+        ask("/img/a")
+        fastdfs.wait_until("it was compared", lambda: compared(2), 20, 0.1)
+        self.assertEqual(self.gate("--rules", "--shadow", check=41), red | {"rules": True})
+        workload.cairn(self.cluster, "rules", "load", "--none")
 
 
 if __name__ == "__main__":

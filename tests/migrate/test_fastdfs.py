@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import unittest
+import zlib
 
 import cluster as clusters
 import fastdfs
@@ -218,6 +219,23 @@ class Offline(unittest.TestCase):
                          {k: v for k, v in after.items() if ".gz" not in k and "done" not in k})
         adopt(node, "--undo")
         self.assertEqual(describe(node.root), before)
+
+    def test_a_storage_id_is_kept(self):
+        node = Node(self.folder, "plain")
+        for store in ("store0", "store1"):
+            for path in (node.root / store / "data/00/00").iterdir():
+                path.unlink()
+        content = b"named by a number"
+        name = "M00/00/00/" + fastdfs.encode_20(
+            100_001, 1_700_000_000, 1 << 63 | len(content), zlib.crc32(content)) + "417.txt"
+        node.path("group1/" + name).write_bytes(content)
+        node.log().write_text(f"1700000000 C {name}\n")
+        conf = os.path.join(self.folder, "cairn.conf")
+        summary, findings = adopt(node, "-c", "--write-conf", conf)
+        self.assertEqual((summary["normal"], findings, summary["own_source"]), (1, {}, "100001"))
+        self.assertIn("server_id = 100001\n", pathlib.Path(conf).read_text())
+        subprocess.run([clusters.binary("cairn-storage"), "--check", conf], check=True,
+                       capture_output=True)
 
     def test_a_running_daemon_and_a_bad_configuration_are_refused(self):
         node = Node(self.folder, "plain")

@@ -42,6 +42,22 @@ protected:
   std::unique_ptr<Ledger> ledger_;
 };
 
+TEST_F(LedgerTest, AWishThatReplacesAnotherIsAsOldAsThat) {
+  const auto run_after = [this](std::uint32_t run, std::uint32_t attempts) {
+    WorkRow row = work_of(1);
+    row.run = run;
+    row.attempts = attempts;
+    Ledger::Batch batch;
+    batch.put_work("x", row);
+    EXPECT_TRUE(ledger_->commit(batch));
+    const auto now = ledger_->work("x");
+    return now && *now ? (*now)->run : 999;
+  };
+  EXPECT_EQ(run_after(3, 0), 3U);
+  EXPECT_EQ(run_after(4, 1), 3U); // a run that was killed may have carried it out
+  EXPECT_EQ(run_after(4, 0), 0U); // as may a try that failed
+}
+
 TEST_F(LedgerTest, CountersFollowTheRowsAndSurviveAReopen) {
   Ledger::Batch batch;
   batch.put_file("a", file_of(10));
