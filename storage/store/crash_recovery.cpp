@@ -173,11 +173,22 @@ Status Store::restore(const LogRecord& record, wire::View content) {
   return {};
 }
 
-Result<bool> Store::recover_metadata(const RemoteName& name, std::uint64_t logged_stamp) {
+Result<bool> Store::recover_metadata(const RemoteName& name, const LoggedMetadata& logged) {
   const std::uint64_t stamp = metadata_stamp(name);
-  if (stamp == 0 || stamp <= logged_stamp) return false;
+  if (stamp == 0 || stamp <= logged.committed) return false;
   auto text = get_metadata(name);
-  if (text.code() == Errc::corrupt) return false; // it is told to on_suspect()
+  if (text.code() == Errc::corrupt) {
+    // Those that replace others are synced before they do, so these are the first. (Else they were
+    // damaged in another way, which get_metadata() has told to on_suspect().)
+    const bool is_new = HybridClock::unix_ms_of(stamp) / 1000 >= unclean_since_;
+    if (!is_new || !binlog_->committed_at_open()) return false;
+    spdlog::info("removed metadata that a crash left incomplete file={}", name.canonical());
+    const std::string side = std::string(name.true_name()) + "-m";
+    if (::unlinkat(path_of(name).data_fd, side.c_str(), 0) != 0)
+      return fail(path_of(name), "unlink " + side, errno);
+    return false;
+  }
+  if (stamp <= logged.any) return false;
   if (!text && text.code() != Errc::not_found) return std::move(text).error();
   if (!text && !exists(name)) return false; // the side file of a file that was being deleted
   const std::string content = text ? *std::move(text) : std::string(); // empty: it was removed
@@ -274,8 +285,8 @@ Result<std::uint64_t> Store::recover_after_crash() {
   const auto committed = binlog_->committed_at_open();
   CommittedSizes sizes;
   std::unordered_set<std::string> known;
-  std::unordered_map<std::string, std::uint64_t> removed;   // name -> stamp
-  std::unordered_map<std::string, std::uint64_t> described; // name -> highest stamp of metadata
+  std::unordered_map<std::string, std::uint64_t> removed; // name -> stamp
+  std::unordered_map<std::string, LoggedMetadata> described;
   std::uint32_t last = 0;
   BinlogReader reader(*binlog_, binlog_->position_before(kLogTail));
   for (;;) {
@@ -291,7 +302,12 @@ Result<std::uint64_t> Store::recover_after_crash() {
     };
     if (one.kind == ChangeKind::remove) note(removed, one.name);
     if (one.kind == ChangeKind::rename) note(removed, one.extra);
-    if (one.kind == ChangeKind::set_meta) note(described, one.name);
+    if (one.kind == ChangeKind::set_meta) {
+      LoggedMetadata& metadata = described[one.name];
+      metadata.any = std::max(metadata.any, one.stamp);
+      if (!committed || one.seq <= *committed)
+        metadata.committed = std::max(metadata.committed, one.stamp);
+    }
     if (has_total_size(one) && committed)
       if (const auto name = parse_remote_name(one.name); name && is_own_appender(*name)) {
         auto& size = sizes[one.name];
@@ -331,11 +347,11 @@ Result<std::uint64_t> Store::recover_after_crash() {
       const std::string base = is_side ? true_name.substr(0, true_name.size() - 2) : true_name;
       const auto name = parse_remote_name(prefix + base);
       if (!name) continue;
-      std::uint64_t& stamp = described[name->canonical()];
-      CAIRN_TRY(is_logged, recover_metadata(*name, stamp));
+      LoggedMetadata& known_of = described[name->canonical()];
+      CAIRN_TRY(is_logged, recover_metadata(*name, known_of));
       if (!is_logged) continue;
       ++logged;
-      stamp = metadata_stamp(*name);
+      known_of.any = known_of.committed = metadata_stamp(*name);
     }
     return {};
   };

@@ -22,6 +22,9 @@ public:
     }
   }
 
+  // When a stamp was given, unix milliseconds.
+  static std::uint64_t unix_ms_of(std::uint64_t stamp) { return stamp >> 16; }
+
   // Takes notice of a stamp from elsewhere.
   void observe(std::uint64_t stamp) {
     std::uint64_t last = last_.load();

@@ -440,7 +440,12 @@ private:
   Status cut_unanswered_appends(CommittedSizes sizes, std::uint64_t committed, std::uint32_t since);
   Status cut_unanswered(const RemoteName& name, std::uint64_t committed);
   Result<bool> recover_file(Path& path, const std::string& name);
-  Result<bool> recover_metadata(const RemoteName& name, std::uint64_t logged_stamp);
+  // The latest metadata of a file that the tail of the log speaks of, by stamp; 0: none.
+  struct LoggedMetadata {
+    std::uint64_t any = 0;
+    std::uint64_t committed = 0; // before the crash
+  };
+  Result<bool> recover_metadata(const RemoteName& name, const LoggedMetadata& logged);
   Result<bool> recover_delete(const std::string& name, const Tombstone& tombstone, bool has_record);
   Result<OpenedFile> finish_open(const RemoteName& name, File file) const;
 

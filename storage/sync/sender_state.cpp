@@ -124,7 +124,7 @@ void SenderState::add_retry(const SentOp& op, Errc code, UnixMs now) {
               (other.kind == ChangeKind::put && builds_on_other(op.change.kind)));
     });
     if (found != retries_.end()) return;
-  } else if (found->second.attempts > 0 && !found->second.in_flight) {
+  } else if (!found->second.in_flight && found->second.due > now) {
     return; // an earlier piece of the same try failed
   }
   if (found == retries_.end()) {

@@ -198,6 +198,25 @@ TEST(SenderState, AFailingChangeBacksOffAndBecomesADeadLetter) {
   EXPECT_EQ(*state.next_retry() - now, 60'000U);
 }
 
+// The last copy of some metadata is damaged, say: what fails before it is sent waits too.
+TEST(SenderState, ARetryThatFailsHereBacksOff) {
+  SenderState state = tailing();
+  UnixMs now = 1000;
+  state.failed_here(SentOp{change(ChangeKind::set_meta, "a", 1), 0, true}, Errc::corrupt, now);
+  for (std::uint32_t attempt = 1; attempt < SenderState::kQuickAttempts; ++attempt) {
+    now = *state.next_retry();
+    const auto plan = state.plan(now);
+    ASSERT_EQ(plan->retries.size(), 1U);
+    const SentOp again{plan->retries[0].change, plan->retries[0].id, true};
+    state.failed_here(again, Errc::corrupt, now);
+    state.failed_here(again, Errc::corrupt, now); // of another piece
+    EXPECT_GT(*state.next_retry(), now);
+    EXPECT_TRUE(state.plan(now)->retries.empty());
+  }
+  EXPECT_EQ(state.dead_letters(), 1U);
+  EXPECT_EQ(*state.next_retry() - now, 60'000U);
+}
+
 TEST(SenderState, TooManyRetriesHoldNewRecordsBack) {
   SenderLimits limits;
   limits.retries_max = 2;
