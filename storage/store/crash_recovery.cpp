@@ -284,6 +284,7 @@ Status Store::each_changed_directory(std::uint32_t since, const LookAt& look_at)
 Result<std::uint64_t> Store::recover_after_crash() {
   const auto committed = binlog_->committed_at_open();
   CommittedSizes sizes;
+  std::unordered_set<std::string> overtaken; // own appender files with records that do not count
   std::unordered_set<std::string> known;
   std::unordered_map<std::string, std::uint64_t> removed; // name -> stamp
   std::unordered_map<std::string, LoggedMetadata> described;
@@ -295,7 +296,9 @@ Result<std::uint64_t> Store::recover_after_crash() {
     if (!record) return std::move(record).error();
     if (!record->has_value()) break;
     const LogRecord& one = **record;
-    known.insert(one.name);
+    // A record that came to the disk before its file did: the file is looked at like one without.
+    const bool counts = !committed || one.seq <= *committed;
+    if (counts) known.insert(one.name);
     const auto note = [&one](auto& stamps, const std::string& name) {
       std::uint64_t& stamp = stamps[name];
       stamp = std::max(stamp, one.stamp);
@@ -305,13 +308,15 @@ Result<std::uint64_t> Store::recover_after_crash() {
     if (one.kind == ChangeKind::set_meta) {
       LoggedMetadata& metadata = described[one.name];
       metadata.any = std::max(metadata.any, one.stamp);
-      if (!committed || one.seq <= *committed)
-        metadata.committed = std::max(metadata.committed, one.stamp);
+      if (counts) metadata.committed = std::max(metadata.committed, one.stamp);
     }
     if (has_total_size(one) && committed)
       if (const auto name = parse_remote_name(one.name); name && is_own_appender(*name)) {
         auto& size = sizes[one.name];
-        if (one.seq <= *committed) size = one.total_size;
+        if (counts)
+          size = one.total_size;
+        else
+          overtaken.insert(one.name);
       }
     last = one.time;
   }
@@ -319,6 +324,19 @@ Result<std::uint64_t> Store::recover_after_crash() {
   note_unclean_stop(since, static_cast<std::uint64_t>(std::time(nullptr)));
   if (committed) CAIRN_RETURN_IF_ERROR(cut_unanswered_appends(std::move(sizes), *committed, since));
   std::uint64_t logged = 0;
+  // From now on those records count as well: the sizes they say must not be the last word.
+  for (const std::string& text : overtaken) {
+    const auto opened = open_file(*parse_remote_name(text));
+    if (!opened) continue; // deleted since, or not to be read
+    LogRecord record;
+    record.kind = ChangeKind::range;
+    record.name = text;
+    record.stamp = clock_.now();
+    record.mtime = opened->mtime;
+    record.total_size = record.offset = opened->size;
+    CAIRN_RETURN_IF_ERROR(log(std::move(record), Origin()));
+    ++logged;
+  }
 
   std::vector<std::pair<std::string, Tombstone>> deletes;
   CAIRN_RETURN_IF_ERROR(

@@ -66,6 +66,7 @@ public:
   }
 
   std::map<std::string, std::uint64_t> durable() const { return recorder_.durable(); }
+  const config::StorageConfig& config() const { return config_; }
 
 private:
   SyncRecorder recorder_;
@@ -212,6 +213,23 @@ private:
     }
   }
 
+  // Nobody was told of the others, but what is there is whole.
+  void check_all_files(Node& node) {
+    for (std::uint8_t path = 0; path < 2; ++path) {
+      const fs::path data = node.config().store_paths[path].path / "data";
+      for (const auto& entry : fs::recursive_directory_iterator(data)) {
+        if (!entry.is_regular_file()) continue;
+        const std::string text =
+            "M0" + std::to_string(path) + "/" + fs::relative(entry.path(), data).string();
+        const auto name = parse_remote_name(text);
+        if (!name || !name->fields() || name->kind() != FileKind::normal) continue;
+        const auto crc = node.store->content_crc32(*name, true);
+        ASSERT_TRUE(crc) << text << ": " << crc.error().text();
+        ASSERT_EQ(*crc, name->fields()->crc32) << text;
+      }
+    }
+  }
+
   void check(Node& node) {
     for (auto& [text, content] : told_.stored) {
       const auto name = *parse_remote_name(text);
@@ -230,6 +248,8 @@ private:
     told_.longer.clear();
     for (const std::string& text : told_.deleted)
       ASSERT_FALSE(node.store->exists(*parse_remote_name(text))) << text << " was deleted";
+
+    check_all_files(node);
 
     // The log tells the peers of each of them.
     std::set<std::string> put;
