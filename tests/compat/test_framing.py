@@ -266,9 +266,9 @@ class FramingTest(ClusterTest):
 
 
 class IdleTest(ClusterTest):
-    """Point 12, with a network timeout of one second."""
+    """Point 12, with a network timeout that is short, but longer than a disk stands still."""
 
-    TIMEOUT = 1
+    TIMEOUT = 2
 
     @classmethod
     def setUpClass(cls):
