@@ -114,20 +114,24 @@ Task<Status> FastdfsCopier::copy_file(Attempt& at) {
     at.batch.erase(Table::listed, std::string(parent_of(at.path)));
     co_return Status();
   }
-  const std::uint8_t flags = content->racy ? kRowRacy : 0;
+  const bool known_there = before && before->has(kRowThere);
+  auto flags =
+      static_cast<std::uint8_t>((content->racy ? kRowRacy : 0) | (known_there ? kRowThere : 0));
   if (before && !at.check && before->sha256 == content->sha256 && !options_.copy->ignore_times) {
     ++tally_.unchanged;
     finished(at, content->entry, 0, content->sha256, flags);
     co_return Status();
   }
-  CAIRN_CO_RETURN_IF_ERROR(co_await store(at, content));
+  CAIRN_CO_TRY(was_there, co_await store(at, content));
+  // One that a killed run has stored and not noted looks the same; it stays too.
+  if (was_there && !before) flags = static_cast<std::uint8_t>(flags | kRowThere);
   const std::optional<Entry> old = before ? std::optional<Entry>(before->seen) : std::nullopt;
   item(Change::sent, content->entry, old, true, at.path);
   finished(at, content->entry, 0, content->sha256, flags);
   co_return Status();
 }
 
-Task<Status> FastdfsCopier::store(Attempt& at, Content content) {
+Task<Result<bool>> FastdfsCopier::store(Attempt& at, Content content) {
   wire::PutNamed request;
   request.name = at.path;
   request.size = content->entry.size;
@@ -171,7 +175,8 @@ Task<Status> FastdfsCopier::store(Attempt& at, Content content) {
     ++tally_.files;
     tally_.bytes += content->entry.size;
   }
-  co_return Status();
+  // An appender file that was written over was there as well.
+  co_return !put || put->was_there;
 }
 
 Task<Status> FastdfsCopier::copy_metadata(Attempt& at) {

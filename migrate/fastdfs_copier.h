@@ -32,8 +32,8 @@ private:
   Task<Status> copy_metadata(Attempt& at);
   Task<Status> vanish(Attempt& at);
   Task<Result<Content>> read(std::string path);
-  // Stores it, or brings what is stored up to date.
-  Task<Status> store(Attempt& at, Content content);
+  // Stores it, or brings what is stored up to date. Answers whether it was there.
+  Task<Result<bool>> store(Attempt& at, Content content);
   Task<Status> remove_one(std::string path);
 
   GroupDestination& destination_;

@@ -54,6 +54,8 @@ inline constexpr std::uint8_t kRowRacy = 1;   // changed so shortly before it wa
 inline constexpr std::uint8_t kRowGone = 2;   // no more in the source; still at the destination
 inline constexpr std::uint8_t kRowLinked = 4; // at the destination a further name of another path
 inline constexpr std::uint8_t kRowMetadata = 8; // what FastDFS keeps beside a file: counts nowhere
+inline constexpr std::uint8_t kRowThere =
+    16; // the destination had it before: not this job's to take
 
 // What was copied.
 struct FileRow {

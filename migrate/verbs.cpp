@@ -153,7 +153,9 @@ Task<Status> remove_ids(GroupDestination& destination, Ledger& ledger, Output& o
     if (paths.empty()) co_return Status();
     Ledger::Batch batch;
     for (const std::string& path : paths) {
+      CAIRN_CO_TRY(row, ledger.file(path));
       batch.erase_file(path);
+      if (!row || row->has(kRowThere)) continue;
       if (FastdfsSource::file_of(path).size() < path.size()) continue; // goes with its file
       const Status done = co_await destination.remove(path);
       if (done)

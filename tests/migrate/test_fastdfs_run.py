@@ -257,6 +257,10 @@ class Aborted(FromFastdfs):
     def test_abort(self):
         _, source = self.source_of("plain")
         self.migrate("run", "--job", "j", source, "group://group1")
+        # What another job finds there is not its own.
+        self.migrate("run", "--job", "later", source, "group://group1")
+        self.migrate("abort", "--remove", "--yes", "later")
+        self.check_ids(recorded.ids("plain"))
         self.migrate("abort", "--remove", "--yes", "j")
         self.check_ids(dict.fromkeys(recorded.ids("plain")))
 
