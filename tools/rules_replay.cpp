@@ -429,8 +429,10 @@ int run_rules_replay(Context& context, const RulesReplayArgs& args) {
 int run_rules_suggest(Context& context, const RulesSuggestArgs& args) {
   Shapes shapes;
   std::uint64_t lines = 0;
+  std::uint64_t unreadable = 0;
   const Status read = for_each_line(args.log, [&](std::string_view text) {
     const auto line = parse_log_line(text);
+    if (!line && !text.empty()) ++unreadable;
     if (!line || line->status >= 400 || (line->method != "GET" && line->method != "HEAD"))
       return true;
     const auto asked = AskedUrl::make(line->target, "", {});
@@ -442,6 +444,8 @@ int run_rules_suggest(Context& context, const RulesSuggestArgs& args) {
     return true;
   });
   if (!read) return context.fail("rules suggest", read.error());
+  if (unreadable > 0)
+    context.note(std::to_string(unreadable) + " lines are none of an access log");
   shapes.erase("(others)");
   std::vector<std::pair<std::string, Shape>> sorted(shapes.begin(), shapes.end());
   std::sort(sorted.begin(), sorted.end(),
