@@ -106,7 +106,7 @@ std::string peer_of(const HttpRequest& request) {
 // Whether an answer needs what is known of a stored object only: its tag, and for a cache in front
 // what the answer is made of.
 bool needs_stored(const HttpRequest& request) {
-  return wants_cache_tags(request) || !request.header("If-Match").empty() ||
+  return !request.header(kCacheTagsHeader).empty() || !request.header("If-Match").empty() ||
          !request.header("If-None-Match").empty() ||
          trim(request.header("If-Range")).find('"') != std::string_view::npos;
 }
