@@ -295,6 +295,8 @@ Task<RulesResolver::Found> RulesResolver::serve_id(const ResolvedUrl& url, const
     reply.headers.emplace_back(
         "X-Accel-Redirect",
         std::string(accel) + rules::escape_path("/" + std::string(name->text())));
+    // An answer without a body is none for those who have not asked for it.
+    reply.headers.emplace_back("Vary", "X-Cairn-Accel");
     reply.headers.emplace_back("Content-Type", context.content_type);
     reply.headers.emplace_back("Cache-Control", cache_control);
     reply.headers.emplace_back("ETag", validators.etag);

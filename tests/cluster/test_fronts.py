@@ -268,6 +268,26 @@ class Fronts(fronts.FrontTest):
         self.cairn("delete", file_id)
         wait_until("the end of it", lambda: self.get("/old/181.bin").status == 404, 15)
 
+    def test_what_fronts_say_to_nodes_is_not_for_clients_to_say(self):
+        """One client's header would else put an answer without a body, or "no such file", into the
+        cache for everybody."""
+        for start in (self.start_nginx, self.start_nginx_cache, self.start_haproxy,
+                      self.start_varnish):
+            start()
+            for target, content in self.contents.items():
+                for headers in ({"X_Cairn_Accel": "/bogus"}, {"X_Cairn_Tags": "1"},
+                                {"X_Cairn_Kept": "3600"}, {}):
+                    reply = self.get(target, **headers)
+                    self.assertEqual((reply.status, reply.body), (200, content),
+                                     (start.__name__, target, headers))
+                    for name in ("x-accel-redirect", "x-cairn-tags"):
+                        self.assertNotIn(name, reply.headers)
+        # A front without these lines: the answer is for that header only.
+        told = clusters.http_get(self.node.addr, self.node.http, next(iter(self.contents)),
+                                 {"Host": HOST, "X-Cairn-Accel": "/x"})
+        if "x-accel-redirect" in told.headers:
+            self.assertEqual(told.headers["vary"], "X-Cairn-Accel")
+
     def test_uploads_pass_through_every_front(self):
         """Signed, with a length and in pieces, larger than what nginx would take by itself; and what
         is stored is seen and deleted through the front at once."""
