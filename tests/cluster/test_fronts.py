@@ -43,6 +43,11 @@ class Fronts(fronts.FrontTest):
             cls.contents[f"/old/{i}%20%C3%A4.{extension}"] = content
         cls.cairn("alias", "load", "-", stdin="\n".join(lines) + "\n")
 
+    def purge_at(self, cache):
+        self.cluster.reconfigure(self.cluster.tracker, purge_cache=cache)
+        # A storage node that was told of no cache tells of its deletions only then again.
+        time.sleep(10)
+
     def compare_all(self):
         for target, content in self.contents.items():
             here, there = self.get(target), self.direct(target)
@@ -177,7 +182,7 @@ class Fronts(fronts.FrontTest):
     def test_nginx_fetches_anew_what_changes(self):
         """What is kept counts for an hour here, and yet nothing that is gone is shown: the tracker
         has every URL of it fetched anew."""
-        self.cluster.reconfigure(self.cluster.tracker, purge_cache=f"nginx://{self.node.addr}:8084")
+        self.purge_at(f"nginx://{self.node.addr}:8084")
         self.start_nginx_cache(seconds=3600)
         folder = pathlib.Path(tempfile.mkdtemp(dir=self.root))
         (folder / "dir").mkdir()
@@ -254,7 +259,7 @@ class Fronts(fronts.FrontTest):
         self.assertRegex(metrics.body.decode(), r"(?m)^cairn_cache_purge_waiting 0$")
 
     def test_nginx_beside_the_disk_fetches_anew_too(self):
-        self.cluster.reconfigure(self.cluster.tracker, purge_cache=f"nginx://{self.node.addr}:8081")
+        self.purge_at(f"nginx://{self.node.addr}:8081")
         self.start_nginx(seconds=3600)
         file_id = self.cluster.upload(workload.content_of(181, 5_000), "bin", node=self.node)
         self.cairn_alias("/names/181.bin", file_id)
@@ -354,7 +359,7 @@ class Fronts(fronts.FrontTest):
             self.cluster.wait_active()
 
     def test_what_changes_leaves_the_cache_under_every_url(self):
-        self.cluster.reconfigure(self.cluster.tracker, purge_cache=f"{self.node.addr}:8083")
+        self.purge_at(f"{self.node.addr}:8083")
         self.start_varnish()
 
         def cached(target):

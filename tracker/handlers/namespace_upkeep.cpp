@@ -161,6 +161,7 @@ Task<Result<std::vector<wire::FrontUrl>>> NamespaceService::front_urls(
   Error failure(Errc::unavailable, "no storage node is up");
   bool answered = false;
   for (const Endpoint& node : nodes) {
+    if (stopping_) break;
     wire::FrontUrls request;
     for (const std::string& tag : tags) request.tags.push_back({tag});
     request.pattern = pattern;
