@@ -444,8 +444,7 @@ int run_rules_suggest(Context& context, const RulesSuggestArgs& args) {
     return true;
   });
   if (!read) return context.fail("rules suggest", read.error());
-  if (unreadable > 0)
-    context.note(std::to_string(unreadable) + " lines are none of an access log");
+  if (unreadable > 0) context.note(std::to_string(unreadable) + " lines are none of an access log");
   shapes.erase("(others)");
   std::vector<std::pair<std::string, Shape>> sorted(shapes.begin(), shapes.end());
   std::sort(sorted.begin(), sorted.end(),
