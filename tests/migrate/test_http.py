@@ -109,6 +109,7 @@ class Http(trees.MigrateTest):
             location ~ ^/images/ {{ object alias:$uri; on_miss pull old; }}
             test GET /images/a.jpg -> object path:/{self.export}/a.jpg;
         }}""".encode())
+        workload.cairn(self.cluster, "export", "set", self.export, "--public")
         workload.cairn(self.cluster, "rules", "load", rules)
         self.addCleanup(workload.cairn, self.cluster, "rules", "load", "--none")
         node = self.cluster.storage
