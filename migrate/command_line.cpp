@@ -4,10 +4,13 @@
 #include "common/base/text.h"
 #include "migrate/adopt.h"
 #include "migrate/exit_codes.h"
+#include "migrate/fastdfs_source.h"
 #include "migrate/http_source.h"
+#include "migrate/tar_source.h"
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <functional>
@@ -21,6 +24,11 @@ namespace cairn::migrate {
 namespace {
 
 constexpr unsigned kAdoptJobs = 256;
+// Of a local tree: what is on its way waits for commits that serve many at once, and is read by a
+// few (worker.cpp). An old web server would be asked for so many files at a time.
+constexpr unsigned kTreeJobs = 128;
+// What a file on its way may hold: its content, if it is small, and that again in a request.
+constexpr std::uint64_t kMemoryOfJob = std::uint64_t{2} << 20;
 
 // An option whose text is parsed by one of ours.
 template <class T, class Parse>
@@ -163,7 +171,16 @@ void settle(RunArgs& args, const CopyFlags& flags, const std::string& watch) {
     args.watch = *parsed;
   }
   // Files on their way hold no memory when nothing is sent, and many fit into one request.
-  if (args.copy.mode == CopyMode::adopt && !flags.jobs_given) args.copy.jobs = kAdoptJobs;
+  const bool is_tree = !args.source.empty() && args.source != "-" && !is_http_url(args.source) &&
+                       !is_tar(args.source) && !is_fastdfs(args.source) &&
+                       !args.source.starts_with(':');
+  if (!flags.jobs_given && args.copy.mode == CopyMode::adopt) {
+    args.copy.jobs = kAdoptJobs;
+  } else if (!flags.jobs_given && is_tree) {
+    const auto fitting =
+        static_cast<unsigned>(std::min<std::uint64_t>(args.copy.memory / kMemoryOfJob, kTreeJobs));
+    args.copy.jobs = std::max(args.copy.jobs, fitting);
+  }
   if (is_http_url(args.source)) {
     // Read by each pass, and never as a whole.
     args.copy.url_list_is_log = !flags.access_log.empty();
