@@ -259,9 +259,12 @@ Task<HttpReply> FileService::answer(const HttpRequest& request) {
   for (const auto& resolver : resolvers_) {
     if (!resolver->claims(url)) continue;
     // Changes are judged by those that make them; health and status have hosts of their own.
-    if (guard_ == nullptr || resolver == resolvers_.front())
-      return resolver->answer(std::move(url));
+    if (resolver == resolvers_.front()) return resolver->answer(std::move(url));
+    const bool is_kept = is_kept_by_front(request);
     Grant grant;
+    if (guard_ == nullptr)
+      return is_kept ? watched(*resolver, std::move(url), std::move(grant))
+                     : resolver->answer(std::move(url));
     if (url.is_read()) {
       const auto name = remote_name_of(url.path(), config_.group_name);
       const std::string object =
@@ -272,8 +275,8 @@ Task<HttpReply> FileService::answer(const HttpRequest& request) {
         return ready(std::move(*grant.refusal));
       }
     }
-    const bool seen = grant.key || guard_->charges(grant) || !config_.http.cors_origins.empty() ||
-                      is_kept_by_front(request);
+    const bool seen =
+        grant.key || guard_->charges(grant) || !config_.http.cors_origins.empty() || is_kept;
     if (!seen) return resolver->answer(std::move(url));
     return watched(*resolver, std::move(url), std::move(grant));
   }
@@ -284,7 +287,7 @@ Task<HttpReply> FileService::answer(const HttpRequest& request) {
 Task<HttpReply> FileService::watched(Resolver& resolver, ResolvedUrl url, Grant grant) {
   const HttpRequest& request = url.request();
   HttpReply reply = co_await resolver.answer(std::move(url));
-  if (!request.head && guard_->charges(grant)) {
+  if (guard_ != nullptr && !request.head && guard_->charges(grant)) {
     std::uint64_t bytes = reply.stream_length;
     for (const HttpBodyPart& part : reply.body) bytes += part.text.size() + part.length;
     guard_->charge(request, grant, bytes);
@@ -295,7 +298,7 @@ Task<HttpReply> FileService::watched(Resolver& resolver, ResolvedUrl url, Grant 
       if (name == "Cache-Control") value = "private, no-cache";
     }
   }
-  guard_->add_cors(request, reply);
+  if (guard_ != nullptr) guard_->add_cors(request, reply);
   if (is_kept_by_front(request)) note_kept(request, reply);
   co_return reply;
 }
@@ -305,10 +308,14 @@ void FileService::note_kept(const HttpRequest& request, HttpReply& reply) {
   url.host = request.host;
   url.target = request.target;
   std::string tags;
-  bool from_disk = false; // the front sends the file itself, and keeps nothing
+  bool kept_nowhere = false;
   for (const auto& [name, value] : reply.headers) {
     if (name == kCacheTagsHeader) tags = value;
-    from_disk = from_disk || name == "X-Accel-Redirect";
+    // The front sends the file itself; or the answer, whose URL may hold a token or a signature, is
+    // for one client only.
+    kept_nowhere = kept_nowhere || name == "X-Accel-Redirect" ||
+                   (name == "Cache-Control" && (value.find("private") != std::string::npos ||
+                                                value.find("no-store") != std::string::npos));
     if (name == "Vary") {
       for (const std::string_view header : split(value, ',')) {
         const std::string_view given = request.header(trim(header));
@@ -319,7 +326,7 @@ void FileService::note_kept(const HttpRequest& request, HttpReply& reply) {
   if (request.header(kCacheTagsHeader).empty())
     std::erase_if(reply.headers, [](const auto& one) { return one.first == kCacheTagsHeader; });
   const auto kept = parse_u64(trim(request.header(kCacheKeptHeader)));
-  if (!kept || from_disk || reply.status >= 500) return;
+  if (!kept || kept_nowhere || reply.status >= 500) return;
   const auto seconds =
       static_cast<std::int64_t>(std::min<std::uint64_t>(*kept, FrontMemory::kKeptMost.count()));
   fronts_.note(std::move(url), tags, std::chrono::seconds(seconds),

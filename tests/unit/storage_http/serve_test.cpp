@@ -597,6 +597,42 @@ TEST_F(ServeHttp, FlvFromTheMiddle) {
   EXPECT_EQ(client.get(target + "?start=5000").body, content);
 }
 
+TEST_F(ServeHttp, WhatAFrontKeepsIsRememberedUnderItsTags) {
+  start();
+  Client client(port());
+  const auto all = [this] {
+    std::string text;
+    const auto any = [](const std::string&) { return true; };
+    const auto now = std::chrono::steady_clock::now();
+    for (const wire::FrontUrl& one : service_->fronts().fitting(any, 0, 100, now).urls)
+      text += one.host + one.target + " ";
+    return text;
+  };
+  EXPECT_EQ(client.get(url()).status, 200);
+  EXPECT_EQ(client.get(url() + "?v=1", "X-Cairn-Kept: 0\r\n").status, 200);
+  EXPECT_EQ(client.get(url() + "?v=2", "X-Cairn-Kept: many\r\n").status, 200);
+  EXPECT_EQ(client.get("/group1/none.jpg", "X-Cairn-Kept: 10\r\n").status, 404);
+  EXPECT_EQ(all(), "");
+  for (const char* asked : {"X-Cairn-Kept: 10\r\n", "X-Cairn-Kept: 10\r\nX-Cairn-Tags: 1\r\n"}) {
+    const Answer answer = client.get(url() + "?v=3%20", asked);
+    EXPECT_EQ(answer.status, 200);
+    EXPECT_EQ(answer.headers.contains("x-cairn-tags"),
+              std::string(asked).find("Tags") != std::string::npos);
+    EXPECT_EQ(all(), "h" + url() + "?v=3%20 ");
+  }
+  const std::string tag = client.get(url(), "X-Cairn-Tags: 1\r\n").headers.at("x-cairn-tags");
+  const auto now = std::chrono::steady_clock::now();
+  EXPECT_EQ(service_->fronts().with_tags({{tag}}, 0, 100, now).urls.size(), 1U);
+}
+
+TEST_F(ServeHttp, WhatIsForOneClientIsNotRemembered) {
+  config_.http_cache_control = "private, max-age=60";
+  start();
+  Client client(port());
+  EXPECT_EQ(client.get(url(), "X-Cairn-Kept: 10\r\n").status, 200);
+  EXPECT_EQ(service_->fronts().size(), 0U);
+}
+
 TEST_F(ServeHttp, Tokens) {
   config_.http_token.check = true;
   config_.http_token.secret = "s3cret";
