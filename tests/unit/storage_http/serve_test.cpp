@@ -611,7 +611,10 @@ TEST_F(ServeHttp, WhatAFrontKeepsIsRememberedUnderItsTags) {
   EXPECT_EQ(client.get(url()).status, 200);
   EXPECT_EQ(client.get(url() + "?v=1", "X-Cairn-Kept: 0\r\n").status, 200);
   EXPECT_EQ(client.get(url() + "?v=2", "X-Cairn-Kept: many\r\n").status, 200);
-  EXPECT_EQ(client.get("/group1/none.jpg", "X-Cairn-Kept: 10\r\n").status, 404);
+  EXPECT_EQ(
+      client.get("/group1/M00/00/01/wKgBFF1Tvn6AL_ulAAhuqKakO_M099.png", "X-Cairn-Kept: 10\r\n")
+          .status,
+      404);
   EXPECT_EQ(all(), "");
   for (const char* asked : {"X-Cairn-Kept: 10\r\n", "X-Cairn-Kept: 10\r\nX-Cairn-Tags: 1\r\n"}) {
     const Answer answer = client.get(url() + "?v=3%20", asked);
