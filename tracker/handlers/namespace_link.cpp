@@ -322,6 +322,16 @@ void NamespaceLink::watch(const Request& request, const Outcome& outcome) {
     const bool named = request.op == NsOp::create || request.op == NsOp::mkdir ||
                        request.op == NsOp::mknod || request.op == NsOp::symlink;
     if (named) add(reply->attributes.parent);
+    for (const wire::NsAttributes& directory : reply->directories) add(directory.inode);
+  } else if (request.op == NsOp::unlink || request.op == NsOp::rmdir) {
+    const auto reply = wire::decode_lenient<wire::NsRemoveReply>(outcome.body);
+    if (!reply) return;
+    for (const wire::NsAttributes& directory : reply->directories) add(directory.inode);
+  } else if (request.op == NsOp::rename) {
+    const auto reply = wire::decode_lenient<wire::NsRenameReply>(outcome.body);
+    if (!reply) return;
+    add(reply->node.attributes.inode);
+    for (const wire::NsAttributes& directory : reply->directories) add(directory.inode);
   } else if (request.op == NsOp::resolve) {
     const auto reply = wire::decode_lenient<wire::NsResolveReply>(outcome.body);
     if (!reply) return;
