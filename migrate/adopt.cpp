@@ -5,6 +5,7 @@
 #include "common/base/file_id.h"
 #include "migrate/adoption.h"
 #include "migrate/exit_codes.h"
+#include "migrate/fastdfs_ids.h"
 
 #include <nlohmann/json.hpp>
 
@@ -84,7 +85,25 @@ nlohmann::json to_json(const AdoptReport& report, const AdoptArgs& args, double 
   return out;
 }
 
-void tell_adoption(Output& output, const AdoptReport& report, const AdoptArgs& args) {
+// The number that the node had in FastDFS; 0: none. Its names tell it; where no file came here
+// first, or all did before numbers were used, its trackers' storage_ids.conf does.
+std::uint32_t own_number(const AdoptReport& report, const FastdfsIds& ids, Output& output) {
+  const auto own = parse_source_ref(report.own_source);
+  const std::uint32_t by_names = own ? own->server_id().value_or(0) : 0;
+  if (by_names != 0 && ids.own != 0 && by_names != ids.own)
+    output.say("the files that came here first are of " + std::to_string(by_names) + ", " +
+               ids.file.string() + " has this node as " + std::to_string(ids.own) +
+               ": the files are believed");
+  if (by_names != 0) return by_names;
+  if (ids.own == 0 && !ids.file.empty())
+    output.say("no line of " + ids.file.string() +
+               " is of this node: without server_id Cairn "
+               "gives it a number of its own");
+  return ids.own;
+}
+
+void tell_adoption(Output& output, const AdoptReport& report, const FastdfsIds& ids,
+                   const AdoptArgs& args) {
   output.say(std::string(args.dry_run ? "would take over " : "taken over: ") +
              plural(report.files(), "file") + ", " +
              human_bytes(static_cast<double>(report.bytes)) + ": " + std::to_string(report.normal) +
@@ -100,9 +119,12 @@ void tell_adoption(Output& output, const AdoptReport& report, const AdoptArgs& a
   output.say("log of FastDFS: " + plural(report.log.lines, "line") + " in " +
              plural(report.log.files, "file") + ", " + std::to_string(report.log.damaged) +
              " damaged; " + plural(report.deleted, "file") + " deleted since");
-  for (const auto& [source, count] : report.sources)
-    output.say("stored first by " + source + ": " + plural(count, "file") +
-               (source == report.own_source ? " (this node)" : ""));
+  for (const auto& [source, count] : report.sources) {
+    const auto address = ids.addresses.find(source);
+    output.say("stored first by " + source +
+               (address == ids.addresses.end() ? "" : " (" + address->second + ")") + ": " +
+               plural(count, "file") + (source == report.own_source ? " (this node)" : ""));
+  }
 }
 
 // 0 when all is well; 2 when something is not as it should be.
@@ -133,6 +155,10 @@ int run_adopt(const Globals& globals, const AdoptArgs& args) {
   auto node = read_fastdfs_conf(args.fastdfs);
   if (!node)
     return fail(globals, node.code() == Errc::not_found ? kNotFound : kUsage, node.error());
+  Result<FastdfsIds> ids = FastdfsIds();
+  if (!args.undo)
+    ids = read_fastdfs_ids(*node, args.fastdfs, args.storage_ids, addresses_of_this_machine());
+  if (!ids) return fail(globals, ids.code() == Errc::not_found ? kNotFound : kUsage, ids.error());
   std::optional<ClientOptions> client;
   if (!globals.conf.empty()) {
     auto options = client_options(globals);
@@ -160,11 +186,12 @@ int run_adopt(const Globals& globals, const AdoptArgs& args) {
   const auto report = adoption.adopt();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   if (!report) return fail(globals, verb_code(report.code()), report.error());
-  (*output)->event(to_json(*report, args, took.count()));
-  tell_adoption(**output, *report, args);
+  tell_adoption(**output, *report, *ids, args);
   // With storage_ids.conf a node has a number in FastDFS, and keeps it.
-  const auto own = parse_source_ref(report->own_source);
-  const std::uint32_t own_id = own ? own->server_id().value_or(0) : 0;
+  const std::uint32_t own_id = own_number(*report, *ids, **output);
+  nlohmann::json summary = to_json(*report, args, took.count());
+  if (own_id != 0) summary["server_id"] = own_id;
+  (*output)->event(summary);
   if (!args.dry_run && !args.write_conf.empty()) {
     const Status written =
         durable_write_file(args.write_conf, conf_text(*node, args, client, own_id));
@@ -174,7 +201,7 @@ int run_adopt(const Globals& globals, const AdoptArgs& args) {
   if (!args.dry_run)
     for (const auto& [source, count] : report->sources)
       if ((source == report->own_source || report->sources.size() == 1) &&
-          (own_id == 0 || args.write_conf.empty()))
+          (source != std::to_string(own_id) || args.write_conf.empty()))
         (*output)->say("then: cairn node alias add NODE " + source +
                        "   (so that changes to its files come to this node)");
   return exit_code(*report);

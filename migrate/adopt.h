@@ -14,8 +14,9 @@ struct AdoptArgs {
   bool checksum = false;
   bool undo = false;
   bool keep_added = false;
-  std::filesystem::path write_conf; // a storage.conf for Cairn; empty: none is written
-  std::filesystem::path base_path;  // in it; empty: "cairn" in that of FastDFS
+  std::filesystem::path storage_ids; // of its trackers; empty: the one beside its storage.conf
+  std::filesystem::path write_conf;  // a storage.conf for Cairn; empty: none is written
+  std::filesystem::path base_path;   // in it; empty: "cairn" in that of FastDFS
 };
 int run_adopt(const Globals& globals, const AdoptArgs& args);
 

@@ -313,6 +313,9 @@ int run_command_line(int argc, char** argv) {
   sub->add_flag("--keep-added", adopt_args.keep_added,
                 "with --undo: what was stored since stays where it is")
       ->needs(undo);
+  sub->add_option("--storage-ids", adopt_args.storage_ids,
+                  "storage_ids.conf of its trackers; default: the one beside its storage.conf")
+      ->excludes(undo);
   sub->add_option("--write-conf", adopt_args.write_conf,
                   "write a storage.conf for Cairn on these directories")
       ->excludes(undo);

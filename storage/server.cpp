@@ -428,6 +428,7 @@ Result<std::unique_ptr<StorageServer>> StorageServer::open(config::StorageConfig
   admin.status = [&p]() -> Task<std::string> { co_return p.status->json(); };
   CAIRN_TRY(http, FileService::make(p.config, *p.files, std::move(admin)));
   p.http = std::move(http);
+  p.context->fronts = &p.http->fronts();
   p.guard = std::make_unique<HttpGuard>(p.config, p.keys, p.limiter);
   p.http->set_guard(*p.guard);
   p.http->add_before_ids(std::make_unique<HttpChanges>(*p.context, *p.guard));

@@ -6,14 +6,18 @@
 #include <cctype>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <memory>
+#include <unistd.h>
 #include <vector>
+#include <zlib.h>
 
 namespace cairn::tools {
 
 namespace {
 
 constexpr std::size_t kLineMax = 64 * 1024;
+constexpr unsigned kReadBuffer = 256 * 1024;
 
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
@@ -90,10 +94,22 @@ std::string file_shape(std::string_view name) {
 }
 
 struct CloseFile {
-  void operator()(std::FILE* file) const {
-    if (file != stdin) std::fclose(file);
-  }
+  void operator()(gzFile_s* file) const { gzclose_r(file); }
 };
+
+// Plain text and what logrotate has compressed. Errors: of opening.
+Result<std::unique_ptr<gzFile_s, CloseFile>> open_log(const std::string& file) {
+  const int fd = file == "-" ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+                             : open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno_error("open " + file, errno);
+  std::unique_ptr<gzFile_s, CloseFile> in(gzdopen(fd, "rb"));
+  if (in) {
+    gzbuffer(in.get(), kReadBuffer);
+    return in;
+  }
+  close(fd);
+  return Error{Errc::io_error, "read " + file + ": no memory"};
+}
 
 } // namespace
 
@@ -121,16 +137,20 @@ std::optional<LogLine> parse_log_line(std::string_view line) {
 }
 
 Status for_each_line(const std::string& file, const std::function<bool(std::string_view)>& line) {
-  const std::unique_ptr<std::FILE, CloseFile> in(file == "-" ? stdin
-                                                             : std::fopen(file.c_str(), "rbe"));
-  if (!in) return errno_error("open " + file, errno);
+  CAIRN_TRY(in, open_log(file));
   std::vector<char> buffer(1024 * 1024);
   std::string rest; // of a line that goes on in the next piece
   bool dropping = false;
   for (;;) {
-    const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), in.get());
+    const int count = gzread(in.get(), buffer.data(), static_cast<unsigned>(buffer.size()));
+    if (count < 0) {
+      int code = 0;
+      const std::string why = gzerror(in.get(), &code);
+      if (code == Z_ERRNO) return errno_error("read " + file, errno);
+      return Error{Errc::corrupt, "read " + file + ": " + why};
+    }
     if (count == 0) break;
-    std::string_view piece(buffer.data(), count);
+    std::string_view piece(buffer.data(), static_cast<std::size_t>(count));
     while (!piece.empty()) {
       const std::size_t end = piece.find('\n');
       const std::string_view part = piece.substr(0, end);
@@ -148,7 +168,9 @@ Status for_each_line(const std::string& file, const std::function<bool(std::stri
       dropping = false;
     }
   }
-  if (std::ferror(in.get()) != 0) return errno_error("read " + file, errno);
+  // A compressed log that ends in the middle.
+  if (int code = 0; gzerror(in.get(), &code) != nullptr && code == Z_BUF_ERROR)
+    return Error{Errc::corrupt, "read " + file + ": it ends too early"};
   if (!rest.empty()) line(rest);
   return Status();
 }

@@ -25,8 +25,9 @@ struct LogLine {
 // is not looked at. Nullopt: no such line.
 std::optional<LogLine> parse_log_line(std::string_view line);
 
-// Calls `line` for each line of a file ("-": standard input) without its end; lines over 64 KiB are
-// cut there. Ends early when `line` answers false. Errors: not_found, io_error.
+// Calls `line` for each line of a file ("-": standard input), which may be compressed (gzip),
+// without its end; lines over 64 KiB are cut there. Ends early when `line` answers false. Errors:
+// not_found, io_error, corrupt (broken gzip).
 Status for_each_line(const std::string& file, const std::function<bool(std::string_view)>& line);
 
 // The shape of a path: digits by number ("\d{4}"), long hexadecimal texts, names of files by their

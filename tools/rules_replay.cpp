@@ -13,6 +13,8 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <xxhash.h>
 
 namespace cairn::tools {
 
@@ -25,7 +27,7 @@ constexpr std::size_t kShapesMax = 10'000;
 constexpr std::size_t kExamplesMax = 100;
 // Requests to a server at once, and lines read ahead for them.
 constexpr std::size_t kConnections = 16;
-constexpr std::size_t kBatch = 1'024;
+constexpr std::size_t kBatch = 4'096;
 
 struct Shape {
   std::uint64_t count = 0;
@@ -48,7 +50,7 @@ struct Answer {
   std::optional<std::uint64_t> length;
   std::string type;
   std::string last_modified;
-  std::uint64_t sum = 14695981039346656037ULL; // FNV-1a of the content, of GET
+  std::uint64_t sum = 0; // XXH3 of the content, of GET
 };
 
 struct Line {
@@ -59,15 +61,40 @@ struct Line {
   std::optional<std::uint64_t> bytes;
 };
 
-Task<Answer> ask(Endpoint server, std::string method, const Line& line) {
+// A server that is asked one question after the other, over one connection while it lets us.
+class Asked {
+public:
+  explicit Asked(const std::optional<Endpoint>& server) : server_(server.value_or(Endpoint())) {}
+
+  Task<Answer> ask(std::string method, const Line& line);
+
+private:
+  // The answer's head. A connection that the server has closed meanwhile is made anew.
+  Task<Result<HttpCall>> send(HttpAsk request);
+
+  Endpoint server_;
+  std::unique_ptr<Connection> idle_;
+};
+
+Task<Result<HttpCall>> Asked::send(HttpAsk request) {
+  constexpr std::chrono::seconds kTimeout{30};
+  if (idle_ != nullptr) {
+    HttpAsk copy = request;
+    auto call = co_await HttpCall::send_over(std::move(idle_), server_, std::move(copy), kTimeout);
+    if (call || call.code() != Errc::closed) co_return std::move(call);
+  }
+  co_return co_await HttpCall::send(server_, std::move(request), kTimeout);
+}
+
+Task<Answer> Asked::ask(std::string method, const Line& line) {
   Answer answer;
   HttpAsk request;
   request.method = std::move(method);
   request.target = line.target;
   request.host = line.host;
+  request.keep = true;
   const bool head = request.method == "HEAD";
-  auto call =
-      co_await HttpCall::send(std::move(server), std::move(request), std::chrono::seconds(30));
+  auto call = co_await send(std::move(request));
   if (!call) {
     answer.failed = true;
     co_return answer;
@@ -76,20 +103,25 @@ Task<Answer> ask(Endpoint server, std::string method, const Line& line) {
   answer.length = call->length();
   answer.type = call->header("Content-Type");
   answer.last_modified = call->header("Last-Modified");
-  if (head) co_return answer;
-  wire::Bytes piece(256 * 1024);
+  if (head) {
+    idle_ = call->release();
+    co_return answer;
+  }
+  wire::Bytes piece(64 * 1024);
   std::uint64_t length = 0;
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> sum(XXH3_createState(),
+                                                                     &XXH3_freeState);
+  XXH3_64bits_reset(sum.get());
   for (;;) {
     const auto count = co_await call->read_some(piece);
     if (!count) answer.failed = true;
     if (!count || *count == 0) break;
     length += *count;
-    for (std::size_t i = 0; i < *count; ++i) {
-      answer.sum ^= std::to_integer<std::uint64_t>(piece[i]);
-      answer.sum *= 1099511628211ULL;
-    }
+    XXH3_64bits_update(sum.get(), piece.data(), *count);
   }
+  answer.sum = XXH3_64bits_digest(sum.get());
   answer.length = length;
+  idle_ = call->release();
   co_return answer;
 }
 
@@ -250,9 +282,11 @@ private:
     std::size_t next = 0;
     struct Worker {
       static Task<void> run(Replay& self, std::size_t& turn) {
+        Asked server(self.server_);
+        Asked old(self.old_);
         while (turn < self.batch_.size()) {
           const Line& line = self.batch_[turn++];
-          co_await self.check(line);
+          co_await self.check(line, server, old);
         }
       }
     };
@@ -262,16 +296,14 @@ private:
     batch_.clear();
   }
 
-  Task<void> check(const Line& line) {
-    Endpoint server = *server_;
+  Task<void> check(const Line& line, Asked& server, Asked& old) {
     std::string text;
     if (old_) {
-      Endpoint before = *old_;
-      const Answer was = co_await ask(std::move(before), "GET", line);
-      const Answer now = co_await ask(std::move(server), "GET", line);
+      const Answer was = co_await old.ask("GET", line);
+      const Answer now = co_await server.ask("GET", line);
       text = compared(was, now);
     } else {
-      const Answer now = co_await ask(std::move(server), "HEAD", line);
+      const Answer now = co_await server.ask("HEAD", line);
       text = compared_with_log(line, now);
     }
     ++compared_;
@@ -397,8 +429,10 @@ int run_rules_replay(Context& context, const RulesReplayArgs& args) {
 int run_rules_suggest(Context& context, const RulesSuggestArgs& args) {
   Shapes shapes;
   std::uint64_t lines = 0;
+  std::uint64_t unreadable = 0;
   const Status read = for_each_line(args.log, [&](std::string_view text) {
     const auto line = parse_log_line(text);
+    if (!line && !text.empty()) ++unreadable;
     if (!line || line->status >= 400 || (line->method != "GET" && line->method != "HEAD"))
       return true;
     const auto asked = AskedUrl::make(line->target, "", {});
@@ -410,6 +444,7 @@ int run_rules_suggest(Context& context, const RulesSuggestArgs& args) {
     return true;
   });
   if (!read) return context.fail("rules suggest", read.error());
+  if (unreadable > 0) context.note(std::to_string(unreadable) + " lines are none of an access log");
   shapes.erase("(others)");
   std::vector<std::pair<std::string, Shape>> sorted(shapes.begin(), shapes.end());
   std::sort(sorted.begin(), sorted.end(),

@@ -106,10 +106,14 @@ public:
       namespace_->set_backup(&*backup_);
       rewriter_.emplace(*namespace_, *views_, readers_, policy);
       if (!config_.purge_caches.empty()) {
-        std::vector<Endpoint> caches;
-        for (const HostPort& cache : config_.purge_caches)
-          caches.push_back({cache.host, cache.port});
-        purger_.emplace(io_.at(0).get_executor(), std::move(caches));
+        std::vector<PurgeTarget> caches;
+        for (const config::PurgeCache& cache : config_.purge_caches)
+          caches.emplace_back(Endpoint{cache.address.host, cache.address.port}, cache.is_nginx);
+        CachePurger::FindUrls find = [this](std::vector<std::string> tags, std::string pattern) {
+          return find_front_urls(std::move(tags), std::move(pattern));
+        };
+        purger_.emplace(io_.at(0).get_executor(), std::move(caches), CachePurger::usual_delays(),
+                        std::move(find));
         namespace_->set_purger(&*purger_);
       }
       tracker_->set_namespace(&*namespace_);
@@ -180,6 +184,15 @@ private:
     ++running_;
     co_await namespace_->watch();
     --running_;
+  }
+
+  // What the purger asks, counted like all that works with the namespace.
+  Task<Result<std::vector<wire::FrontUrl>>> find_front_urls(std::vector<std::string> tags,
+                                                            std::string pattern) {
+    ++running_;
+    auto urls = co_await namespace_->front_urls(std::move(tags), std::move(pattern));
+    --running_;
+    co_return urls;
   }
 
   Task<void> rewrite_fragmented() {

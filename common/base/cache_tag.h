@@ -10,6 +10,12 @@ namespace cairn {
 
 // The header that asks for tags, and the one that tells them: "0123456789abcdef,…".
 inline constexpr std::string_view kCacheTagsHeader = "X-Cairn-Tags";
+// Of a front that keeps answers and has no list of its URLs (stock nginx): for how many seconds it
+// gives one to others without asking again.
+inline constexpr std::string_view kCacheKeptHeader = "X-Cairn-Kept";
+// With "1" it asks such a front to fetch a URL anew (conf/nginx), which it does for those it
+// trusts; the answer then has X-Cache: BYPASS.
+inline constexpr std::string_view kCacheRefreshHeader = "X-Cairn-Refresh";
 // Of a BAN request: a regular expression for the URLs that are to be forgotten.
 inline constexpr std::string_view kCacheUrlsHeader = "X-Cairn-Urls";
 

@@ -76,11 +76,18 @@ OptionList<C> make_options() {
   list.bytes("rewrite_rate", &C::rewrite_rate, 0, std::uint64_t{1} << 40,
              "Bytes a second that are stored anew at most; 0: fragmented files stay as they are.");
   list.custom(
-          "purge_cache", "HOST[:PORT]",
-          "A cache in front of the storage nodes (conf/varnish) that is told what was deleted, "
-          "changed or renamed. Port 80 when there is none.",
+          "purge_cache", "[nginx://]HOST[:PORT]",
+          "A cache in front of the storage nodes that is told what was deleted, changed or "
+          "renamed: "
+          "Varnish (conf/varnish), or nginx (conf/nginx), which fetches anew what it was asked for "
+          "lately. Port 80 when there is none.",
           [](C& config, std::string_view value) -> Status {
-            CAIRN_TRY(cache, parse_host_port(value, std::uint16_t{80}));
+            constexpr std::string_view kNginx = "nginx://";
+            PurgeCache cache;
+            cache.is_nginx = value.starts_with(kNginx);
+            if (cache.is_nginx) value.remove_prefix(kNginx.size());
+            CAIRN_TRY(address, parse_host_port(value, std::uint16_t{80}));
+            cache.address = std::move(address);
             config.purge_caches.push_back(std::move(cache));
             return {};
           },

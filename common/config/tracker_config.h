@@ -25,6 +25,12 @@ enum class FetchAllLayout : std::uint8_t { classic, extended };
 // Whose statistics structures (commands 90 to 92) are answered.
 enum class CompatStat : std::uint8_t { v5, v6_11, v6_12, v6_13, v6_15 };
 
+// A cache in front of the storage nodes.
+struct PurgeCache {
+  HostPort address;
+  bool is_nginx = false; // has no list of its URLs: they are fetched anew one by one
+};
+
 // Constant after start.
 struct TrackerConfig : ServerConfig {
   TrackerConfig() {
@@ -53,7 +59,7 @@ struct TrackerConfig : ServerConfig {
   // Without a write for so long, a fragmented file is rewritten.
   std::chrono::seconds rewrite_idle{10};
   std::uint64_t rewrite_rate = 32 << 20;   // bytes a second; 0: none is rewritten
-  std::vector<HostPort> purge_caches;      // key `purge_cache`: that are told what has changed
+  std::vector<PurgeCache> purge_caches;    // key `purge_cache`: that are told what has changed
   std::optional<HostPort> metadata_holder; // key `metadata`; nullopt: this tracker holds it
   std::string tracker_id;                  // empty: derived from the address
   bool use_storage_id = false;             // only: storage_ids_filename has to exist

@@ -2,6 +2,7 @@
 #include "common/net/cache_purger.h"
 
 #include "common/base/cache_tag.h"
+#include "common/net/front_refresh.h"
 #include "common/net/http_client.h"
 
 #include <boost/asio/steady_timer.hpp>
@@ -31,13 +32,18 @@ constexpr std::size_t kTagsOfOne = 200;
 constexpr std::size_t kWaitingMost = 50'000;
 constexpr std::size_t kLaterMost = 200'000;
 constexpr const char* kAnyTag = "."; // as a regular expression
+// Of a cache that refreshes, before it is looked what else has changed.
+constexpr std::size_t kUrlsOfOne = 500;
 
 } // namespace
 
 struct CachePurger::Cache {
   explicit Cache(const asio::any_io_executor& executor) : timer(executor) {}
   Endpoint endpoint;
-  std::set<std::string> tags; // to be told
+  bool refreshes = false;
+  FindUrls find;
+  std::map<std::string, wire::FrontUrl> urls; // to be fetched anew, by front_url_key()
+  std::set<std::string> tags;                 // to be told
   std::set<std::string> patterns;
   bool everything = false;                             // instead of both
   std::multimap<Clock::time_point, std::string> later; // tags, to be told once more
@@ -47,7 +53,9 @@ struct CachePurger::Cache {
   bool failing = false; // since the last answer
   asio::steady_timer timer;
 
-  bool has_news() const { return everything || !tags.empty() || !patterns.empty(); }
+  bool has_news() const {
+    return everything || !tags.empty() || !patterns.empty() || !urls.empty();
+  }
   // Takes over what is due once more; answers when the next one is.
   Clock::time_point take_later() {
     const auto now = Clock::now();
@@ -94,6 +102,13 @@ struct CachePurger::Told {
     if (!pattern.empty()) to.patterns.insert(std::move(pattern));
     for (std::string& tag : tags) to.tags.insert(std::move(tag));
   }
+  // What a cache that refreshes is told: the URLs of the tags, or of the pattern.
+  Task<Result<std::vector<wire::FrontUrl>>> find(const FindUrls& find_urls) const {
+    std::string any = everything ? "." : pattern;
+    // A tag that stands for all of them.
+    if (std::find(tags.begin(), tags.end(), kAnyTag) != tags.end()) any = ".";
+    return find_urls(tags, std::move(any));
+  }
   HttpAsk ask(const Cache& cache) const {
     HttpAsk ask;
     ask.method = "BAN";
@@ -109,13 +124,16 @@ struct CachePurger::Told {
   }
 };
 
-CachePurger::CachePurger(asio::any_io_executor executor, std::vector<Endpoint> caches, Delays again)
+CachePurger::CachePurger(asio::any_io_executor executor, std::vector<PurgeTarget> caches,
+                         Delays again, FindUrls find)
     : executor_(std::move(executor)),
       again_(std::move(again)),
       counters_(std::make_shared<Counters>()) {
-  for (Endpoint& endpoint : caches) {
+  for (PurgeTarget& target : caches) {
     caches_.push_back(std::make_shared<Cache>(executor_));
-    caches_.back()->endpoint = std::move(endpoint);
+    caches_.back()->endpoint = std::move(target.endpoint);
+    caches_.back()->refreshes = target.refreshes;
+    caches_.back()->find = find;
   }
 }
 
@@ -133,7 +151,7 @@ void CachePurger::stop() {
 std::size_t CachePurger::waiting() const {
   std::size_t most = 0;
   for (const auto& cache : caches_)
-    most = std::max(most, cache->tags.size() + cache->patterns.size());
+    most = std::max(most, cache->tags.size() + cache->patterns.size() + cache->urls.size());
   return most;
 }
 
@@ -161,6 +179,50 @@ void CachePurger::begin(const std::shared_ptr<Cache>& cache) {
   spawn(executor_, tell(cache, counters_), "cache purger");
 }
 
+Task<Status> CachePurger::ban(Cache& cache, Counters& counters) {
+  Told told(cache);
+  HttpAsk ask = told.ask(cache);
+  const auto answer = co_await HttpCall::send(cache.endpoint, std::move(ask), kTimeout);
+  if (answer && answer->status() == 200) {
+    ++counters.requests;
+    counters.tags += told.tags.size();
+    co_return Status();
+  }
+  told.give_back(cache);
+  if (!answer) co_return answer.error();
+  co_return Error{Errc::denied, "status " + std::to_string(answer->status())};
+}
+
+Task<Status> CachePurger::refresh(Cache& cache, Counters& counters) {
+  if (cache.everything || !cache.tags.empty() || !cache.patterns.empty()) {
+    Told told(cache);
+    auto found = co_await told.find(cache.find);
+    if (!found) {
+      told.give_back(cache);
+      co_return std::move(found).error();
+    }
+    counters.tags += told.tags.size();
+    for (wire::FrontUrl& url : *found) {
+      // What is too much holds until the cache asks by itself, which it does soon.
+      if (cache.urls.size() >= kWaitingMost) break;
+      std::string key = front_url_key(url);
+      cache.urls.insert_or_assign(std::move(key), std::move(url));
+    }
+  }
+  if (cache.urls.empty()) co_return Status();
+  std::vector<wire::FrontUrl> some;
+  while (!cache.urls.empty() && some.size() < kUrlsOfOne)
+    some.push_back(std::move(cache.urls.extract(cache.urls.begin()).mapped()));
+  Refreshed done = co_await refresh_urls(cache.endpoint, std::move(some), kTimeout);
+  counters.requests += done.taken > 0 ? 1 : 0;
+  counters.refreshes += done.taken;
+  for (wire::FrontUrl& url : done.unasked) {
+    std::string key = front_url_key(url);
+    cache.urls.emplace(std::move(key), std::move(url));
+  }
+  co_return std::move(done.status);
+}
+
 Task<void> CachePurger::tell(std::shared_ptr<Cache> cache, std::shared_ptr<Counters> counters) {
   milliseconds pause = kGather;
   while (!cache->stopping) {
@@ -174,21 +236,20 @@ Task<void> CachePurger::tell(std::shared_ptr<Cache> cache, std::shared_ptr<Count
     cache->waits_for_later = false;
     if (cache->stopping) break;
     if (!news) continue;
-    Told told(*cache);
-    HttpAsk ask = told.ask(*cache);
-    const auto answer = co_await HttpCall::send(cache->endpoint, std::move(ask), kTimeout);
-    if (answer && answer->status() == 200) {
-      ++counters->requests;
-      counters->tags += told.tags.size();
+    Status told;
+    if (cache->refreshes)
+      told = co_await refresh(*cache, *counters);
+    else
+      told = co_await ban(*cache, *counters);
+    if (told) {
       cache->failing = false;
       pause = kGather;
       continue;
     }
-    told.give_back(*cache);
     ++counters->failures;
     if (!std::exchange(cache->failing, true))
       spdlog::warn("a cache does not take purges cache={} cause={}", cache->endpoint.text(),
-                   answer ? "status " + std::to_string(answer->status()) : answer.error().text());
+                   told.error().text());
     pause = std::min(kRetryMost, std::max(pause * 2, kRetryFirst));
   }
   cache->telling = false;

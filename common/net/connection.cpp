@@ -198,7 +198,12 @@ Task<Status> Connection::wait(tcp::socket::wait_type type) {
 
 Task<Status> Connection::wait_readable() {
   if (has_buffered()) co_return Status();
-  if (!tls_) co_return co_await wait(tcp::socket::wait_read);
+  if (!tls_) {
+    // Reading at once saves the system calls of waiting first and reading then.
+    CAIRN_CO_TRY(arrived, co_await arrival());
+    inbox_.assign(arrived.begin(), arrived.end());
+    co_return Status();
+  }
   // Bytes on the socket are not yet content: half a record would wake the caller for nothing, and
   // give a peer that sends one byte a minute its time anew.
   for (;;) {

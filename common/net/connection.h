@@ -78,7 +78,7 @@ public:
   Task<Result<wire::FrameHeader>> read_header();
   // Reads what is there without waiting; 0 when that is nothing. Errors: closed (end of stream).
   Result<std::size_t> try_read(std::span<std::byte> out);
-  // Waits until something can be read or has been read ahead. Errors: closed, timeout.
+  // Waits until something can be read, and may read it ahead. Errors: closed, timeout.
   Task<Status> wait_readable();
   // What has arrived on a connection where nothing is read: nothing, bytes, or its end. Never
   // waits.

@@ -1,4 +1,4 @@
-// One exchange over a Connection.
+// One exchange over a Connection, new or left open by the last one.
 #include "common/net/http_client.h"
 
 #include "common/base/text.h"
@@ -62,18 +62,26 @@ HttpCall& HttpCall::operator=(HttpCall&&) noexcept = default;
 HttpCall::~HttpCall() = default;
 
 Task<Result<HttpCall>> HttpCall::send(Endpoint to, HttpAsk ask, std::chrono::milliseconds timeout) {
+  return send_over(nullptr, std::move(to), std::move(ask), timeout);
+}
+
+Task<Result<HttpCall>> HttpCall::send_over(std::unique_ptr<Connection> connection, Endpoint to,
+                                           HttpAsk ask, std::chrono::milliseconds timeout) {
   if (!is_clean(ask.target) || ask.target.empty() || !is_clean(ask.host) || !is_clean(ask.method))
     co_return Error{Errc::invalid_argument, "the URL has a blank or a control character"};
   std::string host = ask.host.empty() ? to.text() : ask.host;
-  std::string text =
-      ask.method + " " + ask.target + " HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n";
+  std::string text = ask.method + " " + ask.target + " HTTP/1.1\r\nHost: " + host + "\r\n";
+  if (!ask.keep) text += "Connection: close\r\n";
   for (const auto& [name, value] : ask.headers)
     if (is_clean(name) && is_value(value)) text.append(name).append(": ").append(value) += "\r\n";
   text += "\r\n";
 
   HttpCall call;
   call.timeout_ = timeout;
-  CAIRN_CO_TRY(connection, co_await Connection::connect(to.host, to.port, timeout));
+  if (connection == nullptr) {
+    CAIRN_CO_TRY(made, co_await Connection::connect(to.host, to.port, timeout));
+    connection = std::move(made);
+  }
   call.connection_ = std::move(connection);
   call.connection_->set_deadline(timeout);
   CAIRN_CO_RETURN_IF_ERROR(
@@ -133,6 +141,13 @@ Task<Result<std::size_t>> HttpCall::read_some(std::span<std::byte> out) {
     if (!more) break;
   }
   co_return std::size_t{0};
+}
+
+std::unique_ptr<Connection> HttpCall::release() {
+  if (connection_ == nullptr || !parser_->parser.is_done() || parser_->buffer.size() > 0 ||
+      !parser_->parser.keep_alive())
+    return nullptr;
+  return std::move(connection_);
 }
 
 } // namespace cairn

@@ -221,7 +221,9 @@ public:
 
   // True: idle, wait for the next request. False: close the connection.
   Task<bool> run() {
-    for (;;) {
+    for (bool first = true;; first = false) {
+      // Clients that do not pipeline have nothing here yet: asking the socket would be in vain.
+      if (!first && input_.empty() && !connection_.has_buffered()) co_return true;
       HeadScanner scanner;
       auto state = HeadScanner::State::incomplete;
       bool begun = false;
@@ -235,7 +237,6 @@ public:
         auto count = receive();
         if (!count) co_return false;
         if (*count > 0) continue;
-        if (input_.empty()) co_return true;
         if (auto ready = co_await connection_.wait_readable(); !ready) co_return false;
       }
       connection_.clear_deadline();

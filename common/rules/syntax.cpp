@@ -28,6 +28,9 @@ public:
     at_.line = 1;
     at_.column = 1;
     chain_.push_back(file.name);
+    // What editors of Windows put in front of UTF-8 is not seen by people.
+    constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+    if (text_.starts_with(kByteOrderMark)) offset_ = kByteOrderMark.size();
   }
 
   std::vector<Directive> parse() {

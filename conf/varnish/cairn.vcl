@@ -49,6 +49,10 @@ sub vcl_recv {
     ban("obj.http.x-url ~ " + req.url);
     return (synth(200, "banned"));
   }
+  # What fronts say to nodes is not for clients to say: an answer to that would be kept.
+  unset req.http.X-Cairn-Accel;
+  unset req.http.X-Cairn-Kept;
+  unset req.http.X-Cairn-Tags;
   # Pages of the storage node that trust the machine they are asked from.
   if (req.url ~ "^/(status|metrics)([?]|$)") {
     return (synth(404));

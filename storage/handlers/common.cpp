@@ -127,8 +127,8 @@ Result<Copies> copies_wanted(const Context& context, std::uint8_t flags) {
 
 Task<Result<Change>> copied(Context& context, Result<Change> change, Copies& copies) {
   if (!change || change->seq == 0 || copies.wanted <= 1) co_return change;
-  copies.have = co_await context.sync.copies().wait(change->seq, copies.wanted,
-                                                    context.config.copies_timeout);
+  copies.have = co_await context.sync.wait_for_copies(change->seq, copies.wanted,
+                                                      context.config.copies_timeout);
   if (copies.is_short() && context.counters.copies_short.fetch_add(1) % kShortLogged == 0)
     spdlog::warn("too few copies file={} have={} wanted={}", change->name, copies.have,
                  copies.wanted);

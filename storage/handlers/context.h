@@ -19,6 +19,7 @@
 
 namespace cairn::storage {
 
+class FrontMemory;
 class SyncService;
 
 // What Session::peer_uuid says of a tracker that deletes what the namespace no longer needs.
@@ -89,6 +90,8 @@ struct Context {
   std::function<Task<Result<wire::RepairReply>>(RemoteName)> repair;
   // What the admin verb "rules.status" answers (JSON).
   std::function<std::string()> rules_json;
+  // What caches in front were answered that cannot be told by tags. After start-up never null.
+  FrontMemory* fronts = nullptr;
 
   Counters counters{};
   MemoryBudget memory{config.max_request_memory};

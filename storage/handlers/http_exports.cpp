@@ -249,6 +249,8 @@ void ExportResolver::send_by_front(const HttpRequest& request, const std::string
   reply.headers.emplace_back(
       "X-Accel-Redirect",
       std::string(accel) + rules::escape_path("/" + std::string(parsed->name.text())));
+  // An answer without a body is none for those who have not asked for it.
+  reply.headers.emplace_back("Vary", "X-Cairn-Accel");
   reply.headers.emplace_back("Content-Type", context.content_type);
   reply.headers.emplace_back("Cache-Control", context.cache_control);
   reply.headers.emplace_back("ETag", validators.etag);

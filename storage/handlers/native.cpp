@@ -2,6 +2,8 @@
 #include "storage/handlers/native.h"
 
 #include "common/base/crc32.h"
+#include "common/rules/pattern.h"
+#include "common/wire/cache_purge.h"
 #include "common/wire/fastdfs.h"
 #include "common/wire/have_files.h"
 #include "common/wire/origin_mark.h"
@@ -9,6 +11,7 @@
 #include "storage/handlers/context.h"
 #include "storage/handlers/locate.h"
 #include "storage/handlers/trash_verbs.h"
+#include "storage/http/front_memory.h"
 #include "storage/scrub/inspect.h"
 #include "storage/sync/sync_service.h"
 
@@ -198,6 +201,22 @@ Task<Result<Reply>> list_marked(Context& context, Session&, Body& body) {
   co_return Reply(wire::encode(reply));
 }
 
+// For the tracker that has caches in front fetch anew what has changed.
+Task<Result<Reply>> front_urls(Context& context, Session&, Body& body) {
+  CAIRN_CO_TRY(all, co_await take_all(body));
+  CAIRN_CO_TRY(request, wire::decode_lenient<wire::FrontUrls>(all));
+  if (request.tags.size() > wire::kCacheWordsMax)
+    co_return Error{Errc::invalid_argument, "too many tags at once"};
+  const auto now = std::chrono::steady_clock::now();
+  if (request.pattern.empty())
+    co_return Reply(wire::encode(
+        context.fronts->with_tags(request.tags, request.after, wire::kFrontUrlsMost, now)));
+  CAIRN_CO_TRY(pattern, rules::Pattern::compile(request.pattern, false));
+  const auto fits = [&pattern](const std::string& target) { return pattern.search(target); };
+  co_return Reply(
+      wire::encode(context.fronts->fitting(fits, request.after, wire::kFrontUrlsMost, now)));
+}
+
 } // namespace
 
 void add_native_handlers(HandlerTable<Context>& table) {
@@ -212,6 +231,7 @@ void add_native_handlers(HandlerTable<Context>& table) {
   on_native(table, wire::kDigestFiles, &digest, peer);
   on_native(table, wire::kRepairFile, &repair, peer);
   on_native(table, wire::kListMarked, &list_marked, peer);
+  on_native(table, wire::kFrontUrls, &front_urls, peer);
   on_native(table, wire::kRewrite, &rewrite, {Access::peer, wire::kRewriteFrameMax});
   const CommandRule sync{Access::peer, kSyncFrameMax};
   on_native(table, wire::NativeCommand::sync_hello, &sync_hello, peer);

@@ -146,8 +146,12 @@ void add_file_headers(HttpReply& reply, const FileReplyContext& context) {
                                content_disposition(context.disposition_name));
 }
 
+bool is_kept_by_front(const HttpRequest& request) {
+  return !request.header(kCacheKeptHeader).empty();
+}
+
 bool wants_cache_tags(const HttpRequest& request) {
-  return !request.header(kCacheTagsHeader).empty();
+  return !request.header(kCacheTagsHeader).empty() || is_kept_by_front(request);
 }
 
 void add_cache_tag(HttpReply& reply, const std::string& tag) {

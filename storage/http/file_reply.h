@@ -36,7 +36,10 @@ struct FileReplyContext {
 // that browsers run, and the name to save it under.
 void add_file_headers(HttpReply& reply, const FileReplyContext& context);
 
-// Whether a front asks what answers are made of (common/base/cache_tag.h), and says so.
+// Whether a front keeps answers and has no list of its URLs (kCacheKeptHeader).
+bool is_kept_by_front(const HttpRequest& request);
+// Whether a front asks what answers are made of (common/base/cache_tag.h), or this node has to
+// remember it for one; and says so.
 bool wants_cache_tags(const HttpRequest& request);
 void add_cache_tag(HttpReply& reply, const std::string& tag);
 

@@ -272,7 +272,8 @@ Task<HttpReply> FileService::answer(const HttpRequest& request) {
         return ready(std::move(*grant.refusal));
       }
     }
-    const bool seen = grant.key || guard_->charges(grant) || !config_.http.cors_origins.empty();
+    const bool seen = grant.key || guard_->charges(grant) || !config_.http.cors_origins.empty() ||
+                      is_kept_by_front(request);
     if (!seen) return resolver->answer(std::move(url));
     return watched(*resolver, std::move(url), std::move(grant));
   }
@@ -295,7 +296,34 @@ Task<HttpReply> FileService::watched(Resolver& resolver, ResolvedUrl url, Grant 
     }
   }
   guard_->add_cors(request, reply);
+  if (is_kept_by_front(request)) note_kept(request, reply);
   co_return reply;
+}
+
+void FileService::note_kept(const HttpRequest& request, HttpReply& reply) {
+  wire::FrontUrl url;
+  url.host = request.host;
+  url.target = request.target;
+  std::string tags;
+  bool from_disk = false; // the front sends the file itself, and keeps nothing
+  for (const auto& [name, value] : reply.headers) {
+    if (name == kCacheTagsHeader) tags = value;
+    from_disk = from_disk || name == "X-Accel-Redirect";
+    if (name == "Vary") {
+      for (const std::string_view header : split(value, ',')) {
+        const std::string_view given = request.header(trim(header));
+        if (!given.empty()) url.headers.push_back({std::string(trim(header)), std::string(given)});
+      }
+    }
+  }
+  if (request.header(kCacheTagsHeader).empty())
+    std::erase_if(reply.headers, [](const auto& one) { return one.first == kCacheTagsHeader; });
+  const auto kept = parse_u64(trim(request.header(kCacheKeptHeader)));
+  if (!kept || from_disk || reply.status >= 500) return;
+  const auto seconds =
+      static_cast<std::int64_t>(std::min<std::uint64_t>(*kept, FrontMemory::kKeptMost.count()));
+  fronts_.note(std::move(url), tags, std::chrono::seconds(seconds),
+               std::chrono::steady_clock::now());
 }
 
 } // namespace cairn::storage

@@ -7,6 +7,7 @@
 #include "common/net/mime_types.h"
 #include "storage/http/admin_pages.h"
 #include "storage/http/file_source.h"
+#include "storage/http/front_memory.h"
 #include "storage/http/guard.h"
 #include "storage/http/http_metrics.h"
 #include "storage/http/resolver.h"
@@ -69,6 +70,8 @@ public:
   HttpOptions options(DiskPool* disk);
 
   const HttpMetrics& metrics() const { return metrics_; }
+  // What fronts were answered that keep answers.
+  FrontMemory& fronts() { return fronts_; }
   // For resolvers that are added.
   const MimeTypes& types() const { return types_; }
 
@@ -77,13 +80,17 @@ private:
   Task<HttpReply> answer(const HttpRequest& request);
   // Asks the resolvers from the one at `first` on, for a read that has been admitted.
   Task<HttpReply> answer_from(std::size_t first, ResolvedUrl url);
-  // An answer whose headers or bytes the guard wants to see.
+  // An answer whose headers or bytes the guard wants to see, or that a front keeps.
   Task<HttpReply> watched(Resolver& resolver, ResolvedUrl url, Grant grant);
+  // Remembers an answer to a front that keeps it, and takes the tags out of it that it has not
+  // asked for.
+  void note_kept(const HttpRequest& request, HttpReply& reply);
 
   const config::StorageConfig& config_;
   MimeTypes types_;
   std::string fail_page_;
   HttpMetrics metrics_;
+  FrontMemory fronts_;
   std::vector<std::unique_ptr<Resolver>> resolvers_; // in the order they are asked
   std::size_t ids_ = 0;                              // index of the ID grammar among them
   HttpGuard* guard_ = nullptr;                       // null: everybody may read

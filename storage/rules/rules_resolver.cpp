@@ -106,7 +106,7 @@ std::string peer_of(const HttpRequest& request) {
 // Whether an answer needs what is known of a stored object only: its tag, and for a cache in front
 // what the answer is made of.
 bool needs_stored(const HttpRequest& request) {
-  return wants_cache_tags(request) || !request.header("If-Match").empty() ||
+  return !request.header(kCacheTagsHeader).empty() || !request.header("If-Match").empty() ||
          !request.header("If-None-Match").empty() ||
          trim(request.header("If-Range")).find('"') != std::string_view::npos;
 }
@@ -295,6 +295,8 @@ Task<RulesResolver::Found> RulesResolver::serve_id(const ResolvedUrl& url, const
     reply.headers.emplace_back(
         "X-Accel-Redirect",
         std::string(accel) + rules::escape_path("/" + std::string(name->text())));
+    // An answer without a body is none for those who have not asked for it.
+    reply.headers.emplace_back("Vary", "X-Cairn-Accel");
     reply.headers.emplace_back("Content-Type", context.content_type);
     reply.headers.emplace_back("Cache-Control", cache_control);
     reply.headers.emplace_back("ETag", validators.etag);

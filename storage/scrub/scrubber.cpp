@@ -4,6 +4,7 @@
 #include "common/daemon/log.h"
 #include "storage/sync/small_file.h"
 
+#include <algorithm>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -19,6 +20,8 @@ constexpr int kYieldsMax = 250;
 constexpr std::uint64_t kPruneInterval = 600; // seconds
 // A file that holds next to nothing costs a seek all the same.
 constexpr std::uint64_t kFileCost = 16 * 1024;
+// What was stored lately was verified on its way: it is left to the next pass.
+constexpr std::uint64_t kFreshAge = 86'400; // seconds
 
 spdlog::logger& log() {
   static spdlog::logger& logger = cairn::logger("storage.scrub");
@@ -135,10 +138,13 @@ void Scrubber::loop() {
 // Reads the next files. Errors: unavailable (stopping, or the catalogue is being made), io_error.
 Status Scrubber::scrub_page() {
   CAIRN_TRY(rows, catalogue_.list(state().after, kPage));
+  const auto period = static_cast<std::uint64_t>(config_.scrub_period.count());
+  const std::uint64_t fresh_since = unix_seconds() - std::min(kFreshAge, period);
   for (const CatalogueRow& row : rows) {
     const auto name = parse_remote_name(row.summary.name);
     bool damaged = false;
-    if (name && name->store_path() < store_.path_count()) {
+    const bool fresh = name && name->fields() && name->fields()->timestamp > fresh_since;
+    if (name && !fresh && name->store_path() < store_.path_count()) {
       const auto paced = [&](std::uint64_t bytes) { return pace(name->store_path(), bytes); };
       const Status good = store_.scrub(*name, paced);
       if (good.code() == Errc::unavailable) return good;
@@ -156,6 +162,7 @@ Status Scrubber::scrub_page() {
     }
     const std::lock_guard lock(mutex_);
     state_.after = row.summary.name;
+    if (fresh) continue;
     ++state_.files;
     state_.bytes += row.summary.size;
     if (damaged) ++state_.damaged;

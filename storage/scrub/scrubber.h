@@ -1,7 +1,7 @@
 // Reads every file of this node once in scrub_period and compares it with its checksum, on a thread
 // of its own with the lowest disk priority, at scrub_rate at most, and only while nobody waits for
-// the disk. Where it was is kept in base_path/data/scrub. Also throws quarantined copies away when
-// their time is over.
+// the disk; files of less than a day wait for the next pass. Where it was is kept in
+// base_path/data/scrub. Also throws quarantined copies away when their time is over.
 #pragma once
 
 #include "common/base/metrics_text.h"

@@ -57,6 +57,11 @@ unsigned CopyWaits::reachable() const {
              peers_.begin(), peers_.end(), [](const auto& entry) { return entry.second.follows; }));
 }
 
+bool CopyWaits::awaited() const {
+  const std::lock_guard lock(mutex_);
+  return !waiters_.empty();
+}
+
 Task<unsigned> CopyWaits::wait(std::uint64_t seq, unsigned copies,
                                std::chrono::milliseconds timeout) {
   const auto waiter = std::make_shared<Waiter>(co_await asio::this_coro::executor, copies);

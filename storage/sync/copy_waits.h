@@ -31,6 +31,9 @@ public:
   // Nodes that would have a change soon: this one and the peers that follow.
   unsigned reachable() const;
 
+  // Whether somebody waits.
+  bool awaited() const;
+
   // Waits until `copies` nodes, this one included, have the change at `seq`, which is durable here.
   // Answers how many have it then: fewer when too few peers follow, or when `timeout` is over.
   Task<unsigned> wait(std::uint64_t seq, unsigned copies, std::chrono::milliseconds timeout);

@@ -18,7 +18,9 @@ namespace {
 
 constexpr std::chrono::seconds kTick{1};
 // Waking the senders for every one of 20,000 changes a second would cost a tenth of the rate.
-constexpr std::chrono::microseconds kWakeGather{300};
+// Those who wait for copies do not wait for that long.
+constexpr std::chrono::milliseconds kWakeGather{2};
+constexpr std::chrono::microseconds kWakeGatherAwaited{300};
 constexpr std::uint32_t kTicksUntilPrune = 60;
 // Without durable commits a saved position costs a sync of the store paths.
 constexpr std::uint32_t kTicksUntilRelaxedSave = 5;
@@ -184,12 +186,28 @@ void SyncService::wake_senders() {
   if (stopping_) return;
   const std::uint64_t seen = binlog_.committed_seq();
   for (const auto& [id, sender] : senders_) sender->wake();
-  wake_timer_.expires_after(kWakeGather);
+  const bool awaited = copies_.awaited();
+  gathering_long_ = !awaited;
+  if (awaited)
+    wake_timer_.expires_after(kWakeGatherAwaited);
+  else
+    wake_timer_.expires_after(kWakeGather);
   wake_timer_.async_wait([this, seen](boost::system::error_code error) {
     if (error) return;
+    gathering_long_ = false;
     waker_->posted = false;
     if (binlog_.committed_seq() != seen && !waker_->posted.exchange(true)) wake_senders();
   });
+}
+
+void SyncService::hurry() {
+  if (gathering_long_.exchange(false)) post_wake();
+}
+
+Task<unsigned> SyncService::wait_for_copies(std::uint64_t seq, unsigned copies,
+                                            std::chrono::milliseconds timeout) {
+  hurry();
+  co_return co_await copies_.wait(seq, copies, timeout);
 }
 
 // The group has changed: the next tick is now.

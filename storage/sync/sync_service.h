@@ -68,8 +68,11 @@ public:
   // --- any thread
   std::uint64_t file_count() const { return catalogue_->count(); }
   std::vector<wire::PeerSync> peers_report() const;
-  // Who has which change of this node, for those that want several copies first.
-  CopyWaits& copies() { return copies_; }
+  // Who has which change of this node.
+  const CopyWaits& copies() const { return copies_; }
+  // CopyWaits::wait(), for which the senders are woken at once.
+  Task<unsigned> wait_for_copies(std::uint64_t seq, unsigned copies,
+                                 std::chrono::milliseconds timeout);
   std::vector<wire::SourceSync> sources_report() const { return receiver_->sources(); }
   // Position in this node's log that some peer has acknowledged; what comes later nobody has for
   // sure. From the cursor files, before start(). Blocks.
@@ -100,6 +103,7 @@ private:
   SenderOptions sender_options(const wire::NodeView& peer);
   void post_wake();
   void wake_senders();
+  void hurry();
   void post_tick();
 
   const config::StorageConfig& config_;
@@ -128,6 +132,7 @@ private:
   // The pools go before what their jobs use, the context after what its coroutines use.
   IoPool io_{1};
   asio::steady_timer wake_timer_{io_.at(0)};
+  std::atomic<bool> gathering_long_{false}; // wake_timer_ was set when nobody waited for copies
   DiskPool background_{"sync-background", 2};
 };
 

@@ -1,6 +1,8 @@
 """The configurations of conf/ for nginx, HAProxy and Varnish in front of a cluster with URL rules:
 the same bytes, times and types as directly, nodes that stop, the pages that are nobody's business."""
 
+import http.client
+import json
 import os
 import pathlib
 import tempfile
@@ -9,6 +11,7 @@ import unittest
 
 import cluster as clusters
 import fronts
+import signing
 import workload
 from fastdfs import wait_until
 from fronts import HOST
@@ -29,6 +32,7 @@ class Fronts(fronts.FrontTest):
                          "location = /moved { redirect 301 http://new.test/; }\n"
                          "test GET /moved -> status 301; }")
         cls.cairn("rules", "load", rules)
+        cls.cairn("export", "add", "front", "--public")
         cls.contents = {}
         lines = []
         for i, extension in enumerate(("jpg", "png", "html", "bin") * 5):
@@ -38,6 +42,11 @@ class Fronts(fronts.FrontTest):
             lines.append(f"/names/{name}\t{file_id}\t{1_300_000_000 + i}")
             cls.contents[f"/old/{i}%20%C3%A4.{extension}"] = content
         cls.cairn("alias", "load", "-", stdin="\n".join(lines) + "\n")
+
+    def purge_at(self, cache):
+        self.cluster.reconfigure(self.cluster.tracker, purge_cache=cache)
+        # A storage node that was told of no cache tells of its deletions only then again.
+        time.sleep(10)
 
     def compare_all(self):
         for target, content in self.contents.items():
@@ -137,6 +146,8 @@ class Fronts(fronts.FrontTest):
         self.assertEqual(self.get(target).body, content)
 
     def test_nginx_forgets_what_is_gone(self):
+        """Also when nobody tells it."""
+        self.cluster.reconfigure(self.cluster.tracker, purge_cache=None)
         self.start_nginx_cache()
         content = workload.content_of(90, 4_000)
         ids = [self.cluster.upload(workload.content_of(90 + i, 4_000), "bin", node=self.node)
@@ -168,6 +179,156 @@ class Fronts(fronts.FrontTest):
         wait_until("a question", lambda: self.get("/old/95.bin").headers["x-cache"] ==
                    "REVALIDATED", 25)
 
+    def test_nginx_fetches_anew_what_changes(self):
+        """What is kept counts for an hour here, and yet nothing that is gone is shown: the tracker
+        has every URL of it fetched anew."""
+        self.purge_at(f"nginx://{self.node.addr}:8084")
+        self.start_nginx_cache(seconds=3600)
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self.root))
+        (folder / "dir").mkdir()
+        for number in (1, 2):
+            (folder / "dir" / str(number)).write_bytes(workload.content_of(number, 700))
+        self.cairn("mkdir", "/front/dir")
+        for number in (1, 2):
+            self.cairn("cp", folder / "dir" / str(number), f":/front/dir/{number}")
+        # Until then the tracker tells once more what it has told.
+        quiet = time.monotonic() + 13
+
+        def kept(target, content):
+            """In the cache, surely."""
+            wait_until(f"a hit of {target}", lambda: self.get(target).headers["x-cache"] == "HIT")
+            self.assertEqual(self.get(target).body, content)
+
+        def becomes(target, status, content=None):
+            wait_until(f"{target} to be fetched anew", lambda: (
+                lambda r: r.status == status and content in (None, r.body))(self.get(target)), 15)
+
+        # A file by ID: two forms of its URL, with arguments, and an old name by a rule.
+        content = workload.content_of(177, 5_000)
+        file_id = self.cluster.upload(content, "bin", node=self.node)
+        self.cairn_alias("/names/177.bin", file_id)
+        urls = [f"/{file_id}", f"/{file_id}?v=2", "/" + file_id.split("/", 1)[1], "/old/177.bin"]
+        wait_until("the alias", lambda: self.get("/old/177.bin").status == 200, 20)
+        for url in urls:
+            kept(url, content)
+            # A part is cut out of what is kept.
+            part = self.get(url, Range="bytes=10-19")
+            self.assertEqual((part.status, part.body, part.headers["x-cache"]),
+                             (206, content[10:20], "HIT"))
+        for header in ("x-cairn-tags", "x-cairn-kept"):
+            self.assertNotIn(header, self.get(urls[0]).headers)
+        self.cairn("delete", file_id)
+        for url in urls:
+            becomes(url, 404)
+        self.assertEqual(self.get(urls[0], method="HEAD").status, 404)
+
+        # An alias that leads elsewhere.
+        first, second = (self.cluster.upload(workload.content_of(i, 900), "bin", node=self.node)
+                         for i in (178, 179))
+        self.cairn_alias("/names/178.bin", first)
+        wait_until("the alias", lambda: self.get("/old/178.bin").status == 200, 20)
+        kept("/old/178.bin", workload.content_of(178, 900))
+        self.cairn_alias("/names/178.bin", second)
+        becomes("/old/178.bin", 200, workload.content_of(179, 900))
+
+        # A path of an export: replaced, renamed, removed.
+        self.cairn("cp", folder / "dir" / "1", ":/front/n")
+        kept("/tree/n", workload.content_of(1, 700))
+        self.cairn("cp", folder / "dir" / "2", ":/front/n")
+        becomes("/tree/n", 200, workload.content_of(2, 700))
+        self.cairn("mv", "/front/n", "/front/m")
+        becomes("/tree/n", 404)
+        kept("/tree/m", workload.content_of(2, 700))
+        self.cairn("rm", "/front/m")
+        becomes("/tree/m", 404)
+
+        # By pattern: the files of a directory that was renamed have not changed, and nobody tells.
+        for number in (1, 2):
+            kept(f"/tree/dir/{number}", workload.content_of(number, 700))
+        time.sleep(max(0, quiet - time.monotonic()))
+        self.cairn("mv", "/front/dir", "/front/other")
+        time.sleep(3)
+        for number in (1, 2):
+            kept(f"/tree/dir/{number}", workload.content_of(number, 700))
+        self.cairn("purge", "--pattern", "^/tree/dir/[12]$")
+        for number in (1, 2):
+            becomes(f"/tree/dir/{number}", 404)
+
+        metrics = clusters.http_get(self.cluster.tracker.addr, self.cluster.tracker.http, "/metrics")
+        self.assertRegex(metrics.body.decode(), r"(?m)^cairn_cache_refreshes_total [1-9]")
+        self.assertRegex(metrics.body.decode(), r"(?m)^cairn_cache_purge_waiting 0$")
+
+    def test_nginx_beside_the_disk_fetches_anew_too(self):
+        self.purge_at(f"nginx://{self.node.addr}:8081")
+        self.start_nginx(seconds=3600)
+        file_id = self.cluster.upload(workload.content_of(181, 5_000), "bin", node=self.node)
+        self.cairn_alias("/names/181.bin", file_id)
+        wait_until("the alias", lambda: self.get("/old/181.bin").status == 200, 20)
+        # From the disk: nothing is kept. Then as something that came as a body.
+        wait_until("it on this disk", lambda: "x-cache" not in self.get("/old/181.bin").headers)
+        self.assertNotIn("x-cache", self.get("/old/181.bin").headers)
+        self.assertEqual(self.get("/old/181.bin", X_Cairn_Refresh="1", source=self.node.addr)
+                         .headers["x-cache"], "BYPASS")
+        self.assertEqual(self.get("/old/181.bin").headers["x-cache"], "HIT")
+        self.cairn("delete", file_id)
+        wait_until("the end of it", lambda: self.get("/old/181.bin").status == 404, 15)
+
+    def test_what_fronts_say_to_nodes_is_not_for_clients_to_say(self):
+        """One client's header would else put an answer without a body, or "no such file", into the
+        cache for everybody."""
+        for start in (self.start_nginx, self.start_nginx_cache, self.start_haproxy,
+                      self.start_varnish):
+            start()
+            for target, content in self.contents.items():
+                for headers in ({"X_Cairn_Accel": "/bogus"}, {"X_Cairn_Tags": "1"},
+                                {"X_Cairn_Kept": "3600"}, {}):
+                    reply = self.get(target, **headers)
+                    self.assertEqual((reply.status, reply.body), (200, content),
+                                     (start.__name__, target, headers))
+                    for name in ("x-accel-redirect", "x-cairn-tags"):
+                        self.assertNotIn(name, reply.headers)
+        # A front without these lines: the answer is for that header only.
+        told = clusters.http_get(self.node.addr, self.node.http, next(iter(self.contents)),
+                                 {"Host": HOST, "X-Cairn-Accel": "/x"})
+        if "x-accel-redirect" in told.headers:
+            self.assertEqual(told.headers["vary"], "X-Cairn-Accel")
+
+    def test_uploads_pass_through_every_front(self):
+        """Signed, with a length and in pieces, larger than what nginx would take by itself; and what
+        is stored is seen and deleted through the front at once."""
+        made = clusters.run_cairn("--conf", self.cluster.client_conf, "key", "add", "--rights", "all")
+        key = made.stdout.split()[:2]
+        content = workload.content_of(191, 3_000_000)
+        for node in self.cluster.storages:
+            wait_until("the key at the node", lambda n=node: b"does not match" not in clusters.http_get(
+                n.addr, n.http, signing.sign("GET", "/group1/M00/00/00/none.jpg", *key)).body, 15)
+        for start in (self.start_nginx, self.start_nginx_cache, self.start_haproxy,
+                      self.start_varnish):
+            start()
+            for pieces in (False, True):
+                stored = self.put(signing.sign("PUT", "/group1/a.jpg", *key), content, pieces)
+                self.assertEqual(stored.status, 201, (start.__name__, pieces, stored))
+                target = "/" + json.loads(stored.body)["id"]
+                self.assertEqual(self.get(target).body, content, start.__name__)
+                gone = clusters.http_get(self.node.addr, self.port,
+                                         signing.sign("DELETE", target, *key), {}, "DELETE")
+                self.assertEqual(gone.status // 100, 2, (start.__name__, gone))
+            unsigned = self.put("/group1/a.jpg", b"x", False)
+            self.assertIn(unsigned.status, (401, 403), start.__name__)
+
+    def put(self, target, content, pieces):
+        """Through the front; in chunks of unknown number, or with its length."""
+        connection = http.client.HTTPConnection(self.node.addr, self.port, timeout=20)
+        try:
+            body = iter(content[i:i + 100_000] for i in range(0, len(content), 100_000))
+            headers = {"Transfer-Encoding": "chunked"} if pieces else {}
+            connection.request("PUT", target, body if pieces else content, headers,
+                               encode_chunked=pieces)
+            reply = connection.getresponse()
+            return clusters.Response(reply.status, dict(reply.getheaders()), reply.read())
+        finally:
+            connection.close()
+
     def test_haproxy(self):
         self.start_haproxy()
         self.compare_all()
@@ -198,7 +359,7 @@ class Fronts(fronts.FrontTest):
             self.cluster.wait_active()
 
     def test_what_changes_leaves_the_cache_under_every_url(self):
-        self.cluster.reconfigure(self.cluster.tracker, purge_cache=f"{self.node.addr}:8083")
+        self.purge_at(f"{self.node.addr}:8083")
         self.start_varnish()
 
         def cached(target):
@@ -235,7 +396,6 @@ class Fronts(fronts.FrontTest):
                    workload.content_of(79, 900), 30)
 
         # A path of an export, by a rule that lets caches keep it: replaced, renamed, removed.
-        self.cairn("export", "add", "front", "--public")
         folder = pathlib.Path(tempfile.mkdtemp(dir=self.root))
         for number in (1, 2):
             (folder / str(number)).write_bytes(workload.content_of(number, 700))

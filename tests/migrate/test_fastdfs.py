@@ -237,6 +237,36 @@ class Offline(unittest.TestCase):
         subprocess.run([clusters.binary("cairn-storage"), "--check", conf], check=True,
                        capture_output=True)
 
+    def test_storage_ids_conf_tells_the_number_that_names_do_not(self):
+        node = Node(self.folder, "plain", bind_addr=FORMER)
+        conf = os.path.join(self.folder, "cairn.conf")
+        names = {"100001": "10.78.0.9", "100007": FORMER}
+        listed = "# id group ip\n" + "".join(f"{k} group1 {v}\n" for k, v in names.items())
+
+        # Beside its storage.conf; all files are from before numbers were used.
+        (node.root / "storage_ids.conf").write_text(listed + f"100009 group2 {FORMER}\n")
+        summary, _ = adopt(node, "-n", "-c")
+        self.assertEqual((summary["own_source"], summary["server_id"]), (FORMER, 100007))
+        # Where it is named; a bad one is refused before anything is touched.
+        before = describe(node.root)
+        (node.root / "storage_ids.conf").unlink()
+        other = pathlib.Path(self.folder, "ids")
+        adopt(node, "--storage-ids", other, check=3)
+        other.write_text(listed + "nonsense\n")
+        adopt(node, "--storage-ids", other, check=1)
+        self.assertEqual({k: v for k, v in before.items() if k != "storage_ids.conf"},
+                         describe(node.root))
+        # No line of this node.
+        other.write_text("100001 group1 10.78.0.9\n")
+        self.assertNotIn("server_id", adopt(node, "-n", "--storage-ids", other)[0])
+
+        other.write_text(listed)
+        said = clusters.run_cairn("adopt", "--fastdfs", node.conf, "--storage-ids", other,
+                                  "--write-conf", conf, program="cairn-migrate").stdout
+        self.assertIn("server_id = 100007\n", pathlib.Path(conf).read_text())
+        self.assertIn(f"cairn node alias add NODE {FORMER}", said)
+        adopt(node, "--undo")
+
     def test_a_running_daemon_and_a_bad_configuration_are_refused(self):
         node = Node(self.folder, "plain")
         program = pathlib.Path(self.folder, "fdfs_storaged")

@@ -11,7 +11,9 @@ import threading
 import unittest
 import urllib.parse
 
+import cluster as clusters
 import trees
+import workload
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -94,6 +96,44 @@ class Http(trees.MigrateTest):
                             self.export, check=24)
         self.assertEqual((done["files"], done["removed"]), (1, 1))
         self.assert_files([b"a.jpg", b"2001/01/c.png", b"odd/with space.jpg", b"long.bin"], "left")
+
+    def test_what_the_list_forgot_is_pulled_on_its_first_miss(self):
+        listed = os.path.join(self.folder, "list")
+        trees.write(listed, b"a.jpg\n")
+        self.summary("run", "--job", "j", "--files-from", listed, self.url, self.export)
+        rules = os.path.join(self.folder, "pull.rules")
+        trees.write(rules, f"""rules photos {{
+            host img.example;
+            origin old {{ type http; server 127.0.0.1:{self.server.server_port}; }}
+            location ~ ^/images/(.+)$ {{ object path:/{self.export}/$1; on_miss next; }}
+            location ~ ^/images/ {{ object alias:$uri; on_miss pull old; }}
+            test GET /images/a.jpg -> object path:/{self.export}/a.jpg;
+        }}""".encode())
+        workload.cairn(self.cluster, "export", "set", self.export, "--public")
+        workload.cairn(self.cluster, "rules", "load", rules)
+        self.addCleanup(workload.cairn, self.cluster, "rules", "load", "--none")
+        node = self.cluster.storage
+
+        def get(name):
+            return clusters.http_get(node.addr, node.http, f"/images/{name}",
+                                     {"Host": "img.example"})
+
+        clusters.wait_until("the rules are in force", lambda: get("a.jpg").status == 200)
+        asked = len(self.server.asked)
+        self.assertEqual(get("a.jpg").body, self.files[b"a.jpg"][0])
+        self.assertEqual(len(self.server.asked), asked)  # it was copied
+        self.assertEqual(get("2001/b.jpg").body, self.files[b"2001/b.jpg"][0])
+        self.assertIn("/images/2001/b.jpg", self.server.asked)
+        # It is stored, and the old server may go.
+        os.remove(f"{self.source}/images/2001/b.jpg")
+
+        def stored():
+            before = len(self.server.asked)
+            answer = get("2001/b.jpg")
+            return (answer.status, len(self.server.asked) - before) == (200, 0) and answer
+
+        answer = clusters.wait_until("it is answered without the old server", stored)
+        self.assertEqual(answer.body, self.files[b"2001/b.jpg"][0])
 
     def test_an_access_log(self):
         log = os.path.join(self.folder, "access.log")

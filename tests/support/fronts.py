@@ -84,21 +84,27 @@ class FrontTest(unittest.TestCase):
     def direct(self, target):
         return clusters.http_get(self.node.addr, self.node.http, target, {"Host": HOST})
 
-    def start_nginx(self, nodes=1):
-        """On the machine of the first node, beside its disk."""
+    def start_nginx(self, nodes=1, seconds=10):
+        """On the machine of the first node, beside its disk. What it keeps counts for `seconds`."""
         servers = " ".join(f"server {node.addr}:{node.http} max_fails=2 fail_timeout=5s;"
                            for node in (self.node, self.other)[:nodes])
         self.run_nginx("old-urls.conf", 8081, (
             ("server 127.0.0.1:8888 max_fails=2 fail_timeout=5s;", servers),
             ("/var/lib/cairn/storage/path0", self.node.store_paths[0]),
+            *self.kept_for(seconds),
         ))
 
-    def start_nginx_cache(self):
+    def kept_for(self, seconds):
+        return (("301 308 10s", f"301 308 {seconds}s"), ("X-Cairn-Kept 10", f"X-Cairn-Kept {seconds}"),
+                # The first node's address, and that of the tracker's own connections.
+                ("127.0.0.0/8 yes;", f"{self.node.addr}/32 yes; 127.0.0.1/32 yes;"))
+
+    def start_nginx_cache(self, seconds=10):
         """In front of both; the first node's address may refresh."""
         self.run_nginx("cache.conf", 8084, (
             ("server 127.0.0.1:8888", f"server {self.node.addr}:{self.node.http}"),
             ("server 127.0.0.2:8888", f"server {self.other.addr}:{self.other.http}"),
-            ("127.0.0.0/8", f"{self.node.addr}/32"),
+            *self.kept_for(seconds),
         ))
 
     def run_nginx(self, name, port, replacements):

@@ -5,6 +5,7 @@
 
 #include "common/config/host_list.h"
 #include "common/net/frame_client.h"
+#include "common/wire/cache_purge.h"
 #include "tracker/cluster/cluster_state.h"
 #include "tracker/handlers/namespace_writer.h"
 #include "tracker/namespace/check.h"
@@ -104,6 +105,11 @@ public:
   bool leads() const { return log_.lease_valid(); }
   // Deletes a stored file of the namespace at a member of its group. False: nobody could, for now.
   Task<bool> delete_stored(std::string id);
+  // The URLs that storage nodes remember to have answered to caches in front: with one of the tags,
+  // or, if there is a pattern, those that match it (common/wire/cache_purge.h). A node that does
+  // not answer is left out. Errors: unavailable (none does).
+  Task<Result<std::vector<wire::FrontUrl>>> front_urls(std::vector<std::string> tags,
+                                                       std::string pattern);
   // A request to a storage node that may take long; stop() ends it. Errors: what the node answers;
   // unavailable, timeout, closed.
   Task<Result<wire::Bytes>> call_storage(Endpoint node, std::uint8_t command, wire::Bytes body,

@@ -10,6 +10,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace cairn::tracker {
@@ -24,6 +25,7 @@ constexpr std::uint64_t kTrashAtOnce = 200;
 constexpr std::uint32_t kDueMax = 5000;
 constexpr std::size_t kDeleteAtOnce = 200;
 constexpr std::chrono::milliseconds kDeleteTimeout{10'000};
+constexpr std::chrono::milliseconds kFrontUrlsTimeout{1000};
 
 spdlog::logger& log() {
   static spdlog::logger& one = logger("tracker.namespace");
@@ -143,6 +145,46 @@ Task<bool> NamespaceService::delete_stored(std::string id) {
                 reply.error().text());
   }
   co_return false;
+}
+
+Task<Result<std::vector<wire::FrontUrl>>> NamespaceService::front_urls(
+    std::vector<std::string> tags, std::string pattern) {
+  std::vector<Endpoint> nodes;
+  for (const auto& [number, node] : cluster_.nodes()) {
+    if (!node.is_up()) continue;
+    Endpoint endpoint;
+    endpoint.host = node.fact.host;
+    endpoint.port = node.fact.port;
+    nodes.push_back(std::move(endpoint));
+  }
+  std::vector<wire::FrontUrl> all;
+  Error failure(Errc::unavailable, "no storage node is up");
+  bool answered = false;
+  for (const Endpoint& node : nodes) {
+    if (stopping_) break;
+    wire::FrontUrls request;
+    for (const std::string& tag : tags) request.tags.push_back({tag});
+    request.pattern = pattern;
+    for (bool more = true; more && !stopping_;) {
+      wire::Bytes body = wire::encode(request);
+      const auto answer = co_await storages_.call(node, static_cast<std::uint8_t>(wire::kFrontUrls),
+                                                  std::move(body), kFrontUrlsTimeout);
+      auto page = answer ? wire::decode_lenient<wire::FrontUrlsReply>(*answer)
+                         : Result<wire::FrontUrlsReply>(answer.error());
+      if (!page) {
+        log().debug("not asked for the URLs of caches node={} error={}", node.text(),
+                    page.error().text());
+        failure = std::move(page).error();
+        break;
+      }
+      answered = true;
+      more = page->more && page->last > request.after;
+      request.after = page->last;
+      std::move(page->urls.begin(), page->urls.end(), std::back_inserter(all));
+    }
+  }
+  if (!answered) co_return failure;
+  co_return all;
 }
 
 Task<Result<wire::Bytes>> NamespaceService::call_storage(Endpoint node, std::uint8_t command,

@@ -183,6 +183,8 @@ void namespace_families(MetricsText& out, const NamespaceService& service) {
   if (const CachePurger* purger = service.purger()) {
     out.family("cairn_cache_purges_total", "counter", "Requests that caches in front have taken.");
     out.sample(purger->counters().requests);
+    out.family("cairn_cache_refreshes_total", "counter", "URLs that caches in front fetched anew.");
+    out.sample(purger->counters().refreshes);
     out.family("cairn_cache_purge_failures_total", "counter", "Those to be made again.");
     out.sample(purger->counters().failures);
     out.family("cairn_cache_purge_overflows_total", "counter",

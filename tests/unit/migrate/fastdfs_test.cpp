@@ -3,6 +3,7 @@
 #include "common/base/crc32.h"
 #include "common/wire/codec.h"
 #include "migrate/adopted_path.h"
+#include "migrate/fastdfs_ids.h"
 #include "migrate/fastdfs_node.h"
 #include "migrate/fastdfs_trunk.h"
 
@@ -40,6 +41,34 @@ TEST_F(FastdfsDisk, ConfigurationWithoutStorePathsUsesTheBasePath) {
   EXPECT_EQ(read_fastdfs_conf(root_ / "storage.conf").code(), Errc::invalid_argument);
   write("storage.conf", "group_name=../x\nbase_path=/srv/fd\n");
   EXPECT_EQ(read_fastdfs_conf(root_ / "storage.conf").code(), Errc::invalid_argument);
+}
+
+TEST_F(FastdfsDisk, StorageIdsTellItsOwnNumber) {
+  FastdfsNode node;
+  node.group = "g1";
+  node.port = 23001;
+  const fs::path conf = root_ / "storage.conf";
+  const std::vector<std::string> here = {"10.0.0.1", "10.0.1.1"};
+  const auto own = [&] {
+    const auto ids = read_fastdfs_ids(node, conf, {}, here);
+    return ids ? ids->own : 99;
+  };
+  EXPECT_EQ(own(), 0U) << "there is no file";
+  EXPECT_EQ(read_fastdfs_ids(node, conf, root_ / "none", here).code(), Errc::not_found);
+
+  write("storage_ids.conf", "1 g1 10.0.0.9\n2 g2 10.0.0.1\n3 g1 10.0.2.2,10.0.1.1\n");
+  EXPECT_EQ(own(), 3U) << "by its second address, in its own group";
+  EXPECT_EQ(read_fastdfs_ids(node, conf, {}, here)->addresses.at("1"), "10.0.0.9");
+  node.bind_addr = "10.0.0.9";
+  EXPECT_EQ(own(), 1U) << "what it is bound to comes first";
+  node.bind_addr.clear();
+
+  write("storage_ids.conf", "1 g1 10.0.0.1:23000\n2 g1 10.0.0.1:23001\n");
+  EXPECT_EQ(own(), 2U) << "two of one machine, by the port";
+  write("storage_ids.conf", "1 g1 10.0.0.1\n2 g1 10.0.1.1\n");
+  EXPECT_EQ(own(), 0U) << "cannot be told";
+  write("storage_ids.conf", "x\n");
+  EXPECT_EQ(read_fastdfs_ids(node, conf, {}, here).code(), Errc::invalid_argument);
 }
 
 TEST_F(FastdfsDisk, LogsAreReadInTheirOrderAndDamagedLinesAreCounted) {

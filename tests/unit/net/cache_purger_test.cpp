@@ -12,6 +12,8 @@
 
 #include <deque>
 #include <iterator>
+#include <memory>
+#include <set>
 
 namespace cairn {
 
@@ -19,11 +21,13 @@ namespace {
 
 using asio::ip::tcp;
 
-// A cache: notes each request, answers as it is told to, 200 in the end.
+// A cache: notes each request, answers as it is told to, 200 in the end. Closes after each answer,
+// or keeps the connection.
 class FakeCache {
 public:
-  explicit FakeCache(asio::io_context& io)
-      : acceptor_(io, tcp::endpoint(asio::ip::address_v4::loopback(), 0)) {
+  explicit FakeCache(asio::io_context& io, unsigned port = 0)
+      : acceptor_(io, tcp::endpoint(asio::ip::address_v4::loopback(),
+                                    static_cast<asio::ip::port_type>(port))) {
     spawn(io.get_executor(), run(), "fake cache");
   }
   Endpoint endpoint() const {
@@ -36,21 +40,34 @@ public:
 
   std::vector<std::string> requests;
   std::deque<int> statuses; // of the next answers
+  std::string headers;      // of all answers
+  bool keeps = false;
+  int connections = 0;
 
 private:
   Task<void> run() {
     for (;;) {
       auto [failure, socket] = co_await acceptor_.async_accept(as_result);
       if (failure) co_return;
-      asio::streambuf buffer;
+      ++connections;
+      spawn(acceptor_.get_executor(), serve(std::move(socket)), "fake connection");
+    }
+  }
+  Task<void> serve(tcp::socket socket) {
+    asio::streambuf buffer;
+    for (;;) {
       const auto read = co_await asio::async_read_until(socket, buffer, "\r\n\r\n", as_result);
-      if (std::get<0>(read)) continue;
-      requests.emplace_back(asio::buffers_begin(buffer.data()), asio::buffers_end(buffer.data()));
+      const auto [failure, size] = read;
+      if (failure) co_return;
+      const auto begin = asio::buffers_begin(buffer.data());
+      requests.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(size));
+      buffer.consume(size);
       const int status = statuses.empty() ? 200 : statuses.front();
       if (!statuses.empty()) statuses.pop_front();
-      const std::string answer = "HTTP/1.1 " + std::to_string(status) +
-                                 " x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+      std::string answer = "HTTP/1.1 " + std::to_string(status) + " x\r\nContent-Length: 0\r\n";
+      answer += headers + (keeps ? "\r\n" : "Connection: close\r\n\r\n");
       static_cast<void>(co_await asio::async_write(socket, asio::buffer(answer), as_result));
+      if (!keeps) co_return;
     }
   }
 
@@ -141,6 +158,104 @@ TEST(CachePurger, TellsOnceMoreALittleLater) {
   ASSERT_EQ(cache.requests.size(), 3U);
   EXPECT_NE(cache.requests[1].find("^/a"), std::string::npos);
   EXPECT_NE(cache.requests[2].find("00000000000000aa"), std::string::npos);
+}
+
+namespace {
+
+// What the nodes remember: "/1" to "/count" under every tag; counts the questions.
+struct Nodes {
+  int count = 3;
+  bool fail = false;
+  std::vector<std::string> asked;
+
+  CachePurger::FindUrls find() {
+    return [this](std::vector<std::string> tags, std::string pattern) {
+      return answer(*this, std::move(tags), std::move(pattern));
+    };
+  }
+  static Task<Result<std::vector<wire::FrontUrl>>> answer(Nodes& self,
+                                                          std::vector<std::string> tags,
+                                                          std::string pattern) {
+    std::string text = pattern;
+    for (const std::string& tag : tags) text += tag + " ";
+    self.asked.push_back(std::move(text));
+    if (self.fail) co_return Error{Errc::unavailable, "no node"};
+    std::vector<wire::FrontUrl> urls;
+    for (int i = 1; i <= self.count; ++i) {
+      wire::FrontUrl url;
+      url.host = "img.test";
+      url.target = "/" + std::to_string(i);
+      url.headers.push_back({"Origin", "http://x"});
+      urls.push_back(std::move(url));
+    }
+    co_return urls;
+  }
+};
+
+} // namespace
+
+TEST(CachePurger, HasUrlsFetchedAnewByACacheWithoutTags) {
+  asio::io_context io;
+  FakeCache cache(io);
+  cache.headers = "X-Cache: BYPASS\r\n";
+  cache.keeps = true;
+  cache.statuses = {404};
+  Nodes nodes;
+  nodes.count = 100;
+  CachePurger purger(io.get_executor(), {PurgeTarget(cache.endpoint(), true)}, {}, nodes.find());
+  purger.changed("00000000000000aa");
+  purger.changed("00000000000000bb");
+  ASSERT_TRUE(run_until(io, [&] { return purger.counters().refreshes == 100; }));
+  EXPECT_EQ(nodes.asked, std::vector<std::string>{"00000000000000aa 00000000000000bb "});
+  EXPECT_LE(cache.connections, 8) << "a few, each for many";
+  std::set<std::string> lines;
+  for (const std::string& request : cache.requests) {
+    lines.insert(request.substr(0, request.find("\r\n")));
+    EXPECT_NE(request.find("Host: img.test\r\n"), std::string::npos) << request;
+    EXPECT_NE(request.find("X-Cairn-Refresh: 1\r\n"), std::string::npos) << request;
+    EXPECT_NE(request.find("Origin: http://x\r\n"), std::string::npos) << request;
+  }
+  EXPECT_EQ(lines.size(), 100U);
+  EXPECT_TRUE(lines.contains("HEAD /7 HTTP/1.1"));
+  purger.changed_urls("^/old/");
+  ASSERT_TRUE(run_until(io, [&] { return purger.counters().refreshes == 200; }));
+  EXPECT_EQ(nodes.asked.back(), "^/old/");
+  EXPECT_EQ(purger.waiting(), 0U);
+  EXPECT_EQ(purger.counters().failures, 0U);
+}
+
+TEST(CachePurger, AFrontThatAnswersFromItsCacheIsAFailure) {
+  asio::io_context io;
+  FakeCache cache(io);
+  cache.headers = "X-Cache: HIT\r\n";
+  Nodes nodes;
+  CachePurger purger(io.get_executor(), {PurgeTarget(cache.endpoint(), true)}, {}, nodes.find());
+  purger.changed("00000000000000aa");
+  ASSERT_TRUE(run_until(io, [&] { return purger.counters().failures > 0; }));
+  EXPECT_EQ(purger.counters().refreshes, 0U);
+  // Asking again would not help: it holds until the front asks by itself.
+  EXPECT_EQ(purger.waiting(), 0U);
+  EXPECT_EQ(cache.requests.size(), 3U);
+}
+
+TEST(CachePurger, UrlsAreAskedForAgainWhenTheFrontOrTheNodesWereAway) {
+  asio::io_context io;
+  auto cache = std::make_unique<FakeCache>(io);
+  const Endpoint endpoint = cache->endpoint();
+  cache->close();
+  Nodes nodes;
+  nodes.fail = true;
+  CachePurger purger(io.get_executor(), {PurgeTarget(endpoint, true)}, {}, nodes.find());
+  purger.changed("00000000000000aa");
+  ASSERT_TRUE(run_until(io, [&] { return purger.counters().failures == 1; }));
+  EXPECT_EQ(purger.waiting(), 1U) << "the tag";
+  nodes.fail = false;
+  ASSERT_TRUE(run_until(io, [&] { return purger.counters().failures == 2; }));
+  EXPECT_EQ(purger.waiting(), 3U) << "its URLs";
+  FakeCache back(io, endpoint.port);
+  back.headers = "X-Cache: BYPASS\r\n";
+  ASSERT_TRUE(run_until(io, [&] { return purger.counters().refreshes == 3; }));
+  EXPECT_EQ(purger.waiting(), 0U);
 }
 
 } // namespace cairn

@@ -69,6 +69,12 @@ TEST(Syntax, AnUnquotedRegexWithBracesIsRefusedWithAHint) {
   EXPECT_EQ(error_of("location ~ \"^/\\d{4}/\" { }"), "");
 }
 
+TEST(Syntax, TheByteOrderMarkOfAnEditorIsNotSeen) {
+  const auto found = parsed("\xEF\xBB\xBFrules a {\r\n}\r\n");
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].words[0].text, "rules");
+}
+
 TEST(Syntax, AnErrorInLine300IsFoundThere) {
   std::string text;
   for (int i = 1; i < 300; ++i) text += "a b;\n";

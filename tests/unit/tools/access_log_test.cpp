@@ -6,7 +6,10 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
+#include <utility>
 #include <vector>
+#include <zlib.h>
 
 namespace cairn::tools {
 namespace {
@@ -43,6 +46,22 @@ TEST(AccessLog, LinesAreBounded) {
     return true;
   }));
   EXPECT_EQ(sizes, (std::vector<std::size_t>{3, 64 * 1024, 0, 4}));
+  // The same as logrotate leaves it, whole and cut off.
+  std::ostringstream plain;
+  plain << std::ifstream(path, std::ios::binary).rdbuf();
+  gzFile_s* const out = gzopen(path.c_str(), "wb");
+  ASSERT_EQ(gzwrite(out, plain.str().data(), static_cast<unsigned>(plain.str().size())),
+            static_cast<int>(plain.str().size()));
+  gzclose(out);
+  const std::vector<std::size_t> as_before = std::exchange(sizes, {});
+  const auto note = [&](std::string_view line) {
+    sizes.push_back(line.size());
+    return true;
+  };
+  ASSERT_TRUE(for_each_line(path.string(), note));
+  EXPECT_EQ(sizes, as_before);
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
+  EXPECT_EQ(for_each_line(path.string(), note).code(), Errc::corrupt);
   std::filesystem::remove(path);
   EXPECT_EQ(for_each_line("/nowhere/at/all", [](std::string_view) { return true; }).code(),
             Errc::not_found);
