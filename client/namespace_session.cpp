@@ -20,6 +20,8 @@ constexpr std::chrono::milliseconds kRetryFirst{20};
 constexpr std::chrono::milliseconds kRetryMost{500};
 constexpr std::chrono::milliseconds kNoLeaderPause{50};
 constexpr std::size_t kWriteMax = 256 * 1024;
+// How long a request that nobody waits for is kept back.
+constexpr std::chrono::milliseconds kNoHurry{10};
 
 Error out_of_time(const Error& why) {
   return Error{Errc::timeout,
@@ -209,6 +211,7 @@ Task<Status> NsSession::attach(Endpoint tracker) {
     unanswered_.clear();
   }
   outbox_.clear();
+  later_.clear();
   ready_ = true;
   if (on_attached_) on_attached_(attached_, lost);
   // In the order they were made: the tracker carries them out in the order they come.
@@ -225,7 +228,7 @@ Task<Status> NsSession::attach(Endpoint tracker) {
 void NsSession::lose_changes() {
   std::vector<std::uint64_t> changes;
   for (const auto& [request, pending] : pending_) {
-    if (wire::is_change(pending->op) || pending->op == NsOp::lock || closing_)
+    if (wire::is_change(pending->op) || pending->op == NsOp::lock || pending->told || closing_)
       changes.push_back(request);
   }
   for (const std::uint64_t request : changes) {
@@ -247,11 +250,15 @@ Task<void> NsSession::write() {
   const std::uint64_t mine = generation_;
   const std::shared_ptr<FrameClient> client = connection_; // a new one may take its place
   while (ready_ && generation_ == mine) {
-    if (outbox_.empty()) {
-      wake_.expires_at(Clock::time_point::max());
+    if (outbox_.empty() && (later_.empty() || Clock::now() < later_due_)) {
+      wake_.expires_at(later_.empty() ? Clock::time_point::max() : later_due_);
       co_await wake_.async_wait(as_result);
       continue;
     }
+    // In the order they were made, as far as anybody can tell.
+    outbox_.insert(outbox_.begin(), std::make_move_iterator(later_.begin()),
+                   std::make_move_iterator(later_.end()));
+    later_.clear();
     wire::Bytes together;
     std::size_t count = 0;
     while (count < outbox_.size() && (together.empty() || together.size() < kWriteMax)) {
@@ -346,6 +353,34 @@ void NsSession::finish(std::uint64_t request, Result<Answer> answer) {
   pending->done.cancel();
 }
 
+std::shared_ptr<NsSession::Pending> NsSession::make_pending(NsOp op, NsIdentity who,
+                                                            wire::Bytes message) {
+  auto pending = std::make_shared<Pending>(executor_);
+  pending->op = op;
+  pending->head.request = next_request_++;
+  pending->head.uid = who.uid;
+  pending->head.gid = who.gid;
+  pending->head.groups = std::move(who.groups);
+  pending->head.flags = who.flags;
+  pending->message = std::move(message);
+  return pending;
+}
+
+void NsSession::tell(NsOp op, NsIdentity who, wire::Bytes message) {
+  if (closing_) return;
+  const auto pending = make_pending(op, std::move(who), std::move(message));
+  pending->head.flags |= wire::kNsNoHurry;
+  pending->told = true;
+  pending_.emplace(pending->head.request, pending);
+  if (!ready_) return;
+  if (later_.empty()) {
+    later_due_ = Clock::now() + kNoHurry;
+    wake_.cancel();
+  }
+  later_.push_back(
+      wire::make_ns_frame(static_cast<std::uint8_t>(op), 0, pending->head, pending->message));
+}
+
 Task<Result<NsSession::Answer>> NsSession::call(NsOp op, NsIdentity who, wire::Bytes message,
                                                 Timeout timeout,
                                                 std::shared_ptr<std::uint64_t> number) {
@@ -362,14 +397,7 @@ Task<Result<NsSession::Answer>> NsSession::call(NsOp op, NsIdentity who, wire::B
     co_await wait_change(end);
   }
   if (closing_) co_return Error{Errc::closed, "the session was closed"};
-  auto pending = std::make_shared<Pending>(executor_);
-  pending->op = op;
-  pending->head.request = next_request_++;
-  pending->head.uid = who.uid;
-  pending->head.gid = who.gid;
-  pending->head.groups = std::move(who.groups);
-  pending->head.flags = who.flags;
-  pending->message = std::move(message);
+  const auto pending = make_pending(op, std::move(who), std::move(message));
   if (change) {
     pending->head.sequence = next_sequence_++;
     if (on_change_) on_change_(pending->head.sequence);

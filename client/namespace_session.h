@@ -82,6 +82,9 @@ public:
   // one, gets the number to cancel() a waiting lock by.
   Task<Result<Answer>> call(wire::NsOp op, NsIdentity who, wire::Bytes message, Timeout timeout,
                             std::shared_ptr<std::uint64_t> number = {});
+  // A request that nobody waits for, and that may wait for another one to be sent with, but not for
+  // long. It is sent until it is answered, or the session is lost.
+  void tell(wire::NsOp op, NsIdentity who, wire::Bytes message);
   // Gives up a lock that waits: its call answers EINTR, unless it was granted a moment ago.
   void cancel(std::uint64_t number);
 
@@ -99,6 +102,8 @@ public:
   // What the last attach answered.
   const wire::NsAttachReply& attached() const { return attached_; }
   bool connected() const { return ready_; }
+  // When the tracker was heard of last: every event it had sent before that has been told.
+  std::chrono::steady_clock::time_point heard() const { return heard_; }
   std::uint64_t number() const { return attached_.session; }
 
 private:
@@ -110,6 +115,7 @@ private:
     Result<Answer> answer = Errc::unavailable;
     bool finished = false;
     bool again = false; // the tracker had no leader: send it once more
+    bool told = false;  // by tell()
     asio::steady_timer done;
   };
 
@@ -122,6 +128,7 @@ private:
   Task<void> retry_later(std::uint64_t request);
   void take_answer(std::uint64_t request, Answer answer);
   void send(const Pending& pending);
+  std::shared_ptr<Pending> make_pending(wire::NsOp op, NsIdentity who, wire::Bytes message);
   void finish(std::uint64_t request, Result<Answer> answer);
   void lose_changes();
   void disconnect();
@@ -157,6 +164,8 @@ private:
   std::map<std::uint64_t, std::shared_ptr<Pending>> pending_; // by request
   std::set<std::uint64_t> unanswered_;                        // sequence numbers
   std::vector<wire::Bytes> outbox_;
+  std::vector<wire::Bytes> later_; // go with those, or alone when it is time
+  std::chrono::steady_clock::time_point later_due_;
   asio::steady_timer wake_;    // something to write, or the connection has changed
   asio::steady_timer renewal_; // until the next sign of life
   // Each has its own timer: one that several arm would wake the others each time.

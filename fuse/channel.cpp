@@ -12,8 +12,6 @@ namespace cairn::fuse {
 
 namespace {
 
-// Wait for a slot; the kernel keeps what is not read.
-constexpr useconds_t kFullPause = 1000;
 // A question that was there when so many workers died is not given to another one.
 constexpr std::uint32_t kTriesMax = 1;
 
@@ -188,13 +186,14 @@ std::size_t Channel::read_again(void* to) {
 ssize_t Channel::read(int fd, void* to, std::size_t size) {
   if (const std::size_t count = read_again(to)) return static_cast<ssize_t>(count);
   std::uint32_t number = FreeSlots::kNone;
-  for (;;) {
-    {
-      const std::scoped_lock lock(mutex_);
-      number = free_.take();
-    }
-    if (number != FreeSlots::kNone) break;
-    ::usleep(kFullPause);
+  {
+    const std::scoped_lock lock(mutex_);
+    number = free_.take();
+  }
+  full_ = number == FreeSlots::kNone;
+  if (full_) {
+    errno = EAGAIN;
+    return -1;
   }
   RequestSlot& slot = record_.requests[number];
   std::memset(slot.message.data(), 0, sizeof(fuse_in_header));

@@ -31,8 +31,13 @@ public:
   // again. Called once, before anything is read. `fd` is the kernel's.
   std::vector<Doubt> take_over(int fd);
 
-  // As read(2) and writev(2) of the kernel's descriptor: what libfuse calls. Any thread.
+  // As read(2) of the kernel's descriptor, which does not block: what libfuse calls, on one thread.
+  // EAGAIN also while there is no room to record another question; the kernel keeps what is not
+  // read.
   ssize_t read(int fd, void* to, std::size_t size);
+  // That was why the last read() answered EAGAIN. On the same thread.
+  bool is_full() const { return full_; }
+  // As writev(2) of it. Any thread.
   ssize_t write(int fd, const iovec* parts, int count);
 
 private:
@@ -43,7 +48,8 @@ private:
   std::size_t read_again(void* to);
 
   Record& record_;
-  std::mutex mutex_; // guards what follows
+  bool full_ = false; // of who reads
+  std::mutex mutex_;  // guards what follows
   FreeSlots free_;
   std::unordered_map<std::uint64_t, std::uint32_t> slots_; // by the kernel's number
   std::deque<std::uint32_t> again_;                        // to be read once more

@@ -87,15 +87,16 @@ void Mount::note(Node& node) {
   files_.file(node.place, node.inode, node.handles, !node.is_clean() || node.error != 0);
 }
 
-Task<void> Mount::hand_out(Ask ask, NodeRef node, std::function<int(fuse_req*)> reply) {
+void Mount::hand_out(const Ask& ask, const NodeRef& node,
+                     const std::function<int(fuse_req*)>& reply) {
   if (fuse_req* request = ask->take()) {
     ++node->handles;
     note(*node);
-    if (reply(request) == 0) co_return;
+    if (reply(request) == 0) return;
     --node->handles;
     note(*node);
   }
-  co_await close_handle(node);
+  close_handle(node);
 }
 
 void Mount::take_content(Node& node, const wire::NsNodeReply& reply) {
@@ -135,9 +136,11 @@ void Mount::changed_here(Node& node, const wire::NsAttributes& attributes) {
 
 Task<void> Mount::create(Ask ask, wire::NsCreate request, int flags) {
   request.mask = mask_of(flags);
+  known_.may_have(request.parent, request.name);
   wire::Bytes message = wire::encode(request);
   const auto said =
       co_await this->ask<wire::NsNodeReply>(NsOp::create, ask->who(), std::move(message));
+  if (!said || said.reply.created) note_directories(said, {request.parent});
   if (!said) {
     ask->error(said.error);
     co_return;
@@ -152,10 +155,8 @@ Task<void> Mount::create(Ask ask, wire::NsCreate request, int flags) {
   info.flags = flags;
   info.fh = static_cast<std::uint64_t>(flags & O_ACCMODE);
   info.keep_cache = keeps_pages(attributes.inode, attributes.data_version) ? 1 : 0;
-  std::function<int(fuse_req*)> reply = [&](fuse_req* to) {
-    return fuse_reply_create(to, &entry, &info);
-  };
-  co_await hand_out(std::move(ask), node, std::move(reply));
+  const auto reply = [&](fuse_req* to) { return fuse_reply_create(to, &entry, &info); };
+  hand_out(ask, node, reply);
 }
 
 Task<void> Mount::open_file(Ask ask, std::uint64_t inode, int flags) {
@@ -198,10 +199,8 @@ Task<void> Mount::open_file(Ask ask, std::uint64_t inode, int flags) {
   if (reads_only) fetch_after_open(node, said.reply, info.keep_cache != 0);
   ++statistics_.opens;
   if (info.keep_cache) ++statistics_.opens_kept_pages;
-  std::function<int(fuse_req*)> reply = [&](fuse_req* request) {
-    return fuse_reply_open(request, &info);
-  };
-  co_await hand_out(std::move(ask), node, std::move(reply));
+  const auto reply = [&](fuse_req* request) { return fuse_reply_open(request, &info); };
+  hand_out(ask, node, reply);
 }
 
 Task<void> Mount::release(Ask ask, std::uint64_t inode, bool flock, std::uint64_t owner) {
@@ -230,15 +229,14 @@ Task<void> Mount::release(Ask ask, std::uint64_t inode, bool flock, std::uint64_
     node->error = 0;
     note(*node);
   }
-  co_await close_handle(node);
+  close_handle(node);
 }
 
-Task<void> Mount::close_handle(NodeRef node) {
+void Mount::close_handle(const NodeRef& node) {
   let_go(node);
   wire::NsClose close;
   close.inode = node->inode;
-  wire::Bytes message = wire::encode(close);
-  static_cast<void>(co_await ask<wire::NsInode>(NsOp::close, NsIdentity(), std::move(message)));
+  session_->tell(NsOp::close, NsIdentity(), wire::encode(close));
 }
 
 Task<bool> Mount::hold_a_moment(std::uint64_t inode, NsIdentity who) {
@@ -256,7 +254,7 @@ Task<bool> Mount::hold_a_moment(std::uint64_t inode, NsIdentity who) {
       [](Mount* self, NodeRef held) -> Task<void> {
         asio::steady_timer timer(self->io_.get_executor(), kHoldFor);
         co_await timer.async_wait(as_result);
-        co_await self->close_handle(std::move(held));
+        self->close_handle(held);
       }(this, node),
       "hold");
   co_return true;

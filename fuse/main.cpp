@@ -1,5 +1,6 @@
 // cairn-mount: reads the command line, goes to the background and has a supervisor start a worker,
 // which connects, mounts and serves until it is unmounted.
+#include "fuse/intake.h"
 #include "fuse/mount.h"
 #include "fuse/supervisor.h"
 
@@ -120,10 +121,10 @@ private:
   int pipe_ = -1;
 };
 
-// Runs a coroutine on the loop and waits for it, at most `most`.
+// Runs a coroutine on the loop and waits for it, at most `most` if that is said.
 template <class T>
 std::optional<T> run_on(boost::asio::io_context& io, cairn::Task<T> task,
-                        std::chrono::milliseconds most) {
+                        std::optional<std::chrono::milliseconds> most) {
   auto result = std::make_shared<std::promise<T>>();
   auto future = result->get_future();
   cairn::spawn(
@@ -132,7 +133,7 @@ std::optional<T> run_on(boost::asio::io_context& io, cairn::Task<T> task,
         out->set_value(co_await std::move(work));
       }(result, std::move(task)),
       "main");
-  if (future.wait_for(most) != std::future_status::ready) return std::nullopt;
+  if (most && future.wait_for(*most) != std::future_status::ready) return std::nullopt;
   return future.get();
 }
 
@@ -162,7 +163,7 @@ int serve(const MountOptions& options, cairn::ClientOptions client, SupervisorLi
   boost::asio::io_context io(1);
   Mount mount(io, std::move(client), options, supervisor.record());
   auto work = boost::asio::make_work_guard(io);
-  // Signals are for the main thread, where libfuse waits.
+  // Signals are for the main thread, which has nothing else to do.
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
@@ -200,15 +201,14 @@ int serve(const MountOptions& options, cairn::ClientOptions client, SupervisorLi
   }
 
   mount.on_ready([&] {
-    // On a thread of libfuse, which takes no signals; so does the one that begins here.
+    // On the loop, which takes no signals; nor does the thread that begins here.
     mount.notifier().start();
     if (!options.foreground) leave_terminal();
     supervisor.ready();
   });
   const fuse_custom_io channel = Mount::io();
   fuse_session* session = make_fuse_session(options, Mount::operations(), &mount);
-  if (session == nullptr || fuse_set_signal_handlers(session) != 0)
-    return give_up("cannot begin a session of FUSE", kUnavailable);
+  if (session == nullptr) return give_up("cannot begin a session of FUSE", kUnavailable);
   const auto kernel = supervisor.mount();
   if (!kernel || fuse_session_custom_io(session, &channel, *kernel) != 0) {
     fuse_session_destroy(session);
@@ -216,12 +216,8 @@ int serve(const MountOptions& options, cairn::ClientOptions client, SupervisorLi
   }
   mount.notifier().use(session);
   if (!supervisor.first()) run_on(io, take_over(mount, *kernel), kLastOnes);
-  fuse_loop_config* config = fuse_loop_cfg_create();
-  fuse_loop_cfg_set_clone_fd(config, 0);
-  fuse_loop_cfg_set_max_threads(config, 4);
-  fuse_loop_cfg_set_idle_threads(config, 4);
-  const int ended = fuse_session_loop_mt(session, config);
-  fuse_loop_cfg_destroy(config);
+  cairn::fuse::Intake intake(io, session, mount.channel());
+  const int ended = *run_on(io, intake.run(), std::nullopt);
   if (ended >= 0) supervisor.ending();
   spdlog::info("ends source={} directory={} signal={}", options.source, options.directory,
                ended > 0 ? ended : 0);
@@ -229,7 +225,6 @@ int serve(const MountOptions& options, cairn::ClientOptions client, SupervisorLi
   const bool stored = run_on(io, say_goodbye(mount), kGoodbye).has_value();
   if (!stored) spdlog::error("not everything that was written could be stored in time");
   mount.notifier().stop();
-  fuse_remove_signal_handlers(session);
   const int status = stored && ended >= 0 ? kGood : kUnavailable;
   end_loop(status);
   fuse_session_destroy(session);

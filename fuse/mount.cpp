@@ -1,6 +1,7 @@
 // The session with the tracker, and what the kernel may believe for how long.
 #include "fuse/mount.h"
 
+#include <boost/asio/post.hpp>
 #include <fuse_lowlevel.h>
 #include <spdlog/spdlog.h>
 
@@ -202,6 +203,8 @@ void Mount::tell_slow_ones() {
 // --- the session ---------------------------------------------------------------------------------
 
 void Mount::attached(const wire::NsAttachReply& reply, bool lost) {
+  // What was missed comes only after this.
+  known_.clear();
   if (lost) lose_session();
   if (reply.session == 0) return;
   ++statistics_.attaches;
@@ -268,6 +271,7 @@ void Mount::lose_session() {
 
 void Mount::drop_caches(std::uint64_t position) {
   events_before_ = std::max(events_before_, position);
+  known_.clear();
   pages_.clear();
   for (const auto& [inode, node] : nodes_) {
     node->forget_content();
@@ -286,10 +290,15 @@ void Mount::on_events(std::uint64_t position, const std::vector<wire::NsEvent>& 
     remember_event(event.inode, position);
     const std::uint64_t node = node_of(event.inode);
     if (event.kind == NsEventKind::entry) {
+      known_.may_have(event.inode, event.name);
       notifier_.entry(node, event.name);
       continue;
     }
     const bool data = event.kind != NsEventKind::attributes;
+    if (event.kind == NsEventKind::attributes)
+      known_.forget_attributes(event.inode, position);
+    else
+      known_.forget(event.inode);
     if (data) {
       pages_.erase(event.inode);
       if (const NodeRef open = find(event.inode)) open->forget_content();
@@ -323,6 +332,19 @@ double Mount::lifetime(std::uint64_t position, std::uint64_t inode, std::uint64_
     if (found != events_.end() && position < found->second) return 0;
   }
   return std::chrono::duration<double>(options_.cache).count();
+}
+
+double Mount::kept_lifetime() const {
+  if (!session_->connected()) return 0;
+  const auto silent = std::chrono::steady_clock::now() - session_->heard();
+  return std::chrono::duration<double>(options_.cache - silent).count();
+}
+
+void Mount::note_directory(const wire::NsAttributes& now, std::uint64_t position) {
+  if (lifetime(position, now.inode, now.inode) > 0)
+    known_.changed(now, position, std::chrono::steady_clock::now());
+  else
+    known_.forget_attributes(now.inode, position);
 }
 
 struct stat Mount::stat_of(const wire::NsAttributes& attributes) const {

@@ -1,11 +1,12 @@
-// The file system: the kernel's questions, answered by the tracker and the storage nodes. FUSE's
-// threads only decode a question and hand it to the loop; all state lives there, without locks.
+// The file system: the kernel's questions, answered by the tracker and the storage nodes. They are
+// taken and answered on one loop; all state lives there, without locks.
 // Node IDs of the kernel are inode numbers, but for the root, which is always 1 there.
 #pragma once
 
 #include "client/namespace_data.h"
 #include "client/namespace_session.h"
 #include "fuse/channel.h"
+#include "fuse/known_directories.h"
 #include "fuse/node.h"
 #include "fuse/notifier.h"
 #include "fuse/options.h"
@@ -14,12 +15,11 @@
 #include "fuse/statistics.h"
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include <atomic>
 #include <deque>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -61,28 +61,27 @@ public:
   // Stores and commits everything that was written, says goodbye, and answers what is left.
   Task<void> close();
 
-  // What libfuse calls; its userdata is the Mount.
+  // What libfuse calls, on the loop; its userdata is the Mount.
   static fuse_lowlevel_ops operations();
   // How libfuse reads and writes.
   static fuse_custom_io io();
-  // Called when the kernel has answered, on a FUSE thread.
+  const Channel& channel() const { return channel_; }
+  // Called when the kernel has answered, on the loop.
   void on_ready(std::function<void()> handler) { on_ready_ = std::move(handler); }
   Notifier& notifier() { return notifier_; }
 
 private:
-  // Hands a question to the loop, named as libfuse names it. `work` makes the coroutine that
-  // answers it.
+  // Begins to answer a question, named as libfuse names it. `work` makes the coroutine that does
+  // it.
   template <class Work>
   void begin(fuse_req* request, const char* operation, bool groups, Work work) {
     NsIdentity who = identity(request, groups);
-    const std::uint64_t number = next_request_.fetch_add(1, std::memory_order_relaxed);
+    const std::uint64_t number = next_request_++;
     auto ask = std::make_shared<Request>(request, operation, std::move(who));
     watch_interrupt(request, number);
-    asio::post(io_, [this, number, ask = std::move(ask), work = std::move(work)]() mutable {
-      requests_.emplace(number, ask);
-      Task<void> answer = work(ask);
-      spawn(io_.get_executor(), finish(number, std::move(ask), std::move(answer)), "request");
-    });
+    requests_.emplace(number, ask);
+    Task<void> answer = work(ask);
+    spawn(io_.get_executor(), finish(number, std::move(ask), std::move(answer)), "request");
   }
   Task<void> finish(std::uint64_t number, Ask ask, Task<void> work);
   void tell_slow_ones();
@@ -124,6 +123,17 @@ private:
   // Seconds for an answer that was true at `position`; 0 when something newer is known about the
   // inode or the directory it was found in.
   double lifetime(std::uint64_t position, std::uint64_t inode, std::uint64_t parent) const;
+  // The same for what is known here and kept up by the tracker's events.
+  double kept_lifetime() const;
+  // How a change of ours has left directories; answers of older trackers do not tell. `changed` are
+  // those that it may have changed.
+  template <class Reply>
+  void note_directories(const Said<Reply>& said, std::initializer_list<std::uint64_t> changed) {
+    if (!said || said.reply.directories.empty())
+      for (const std::uint64_t inode : changed) known_.forget_attributes(inode, said.position);
+    for (const wire::NsAttributes& now : said.reply.directories) note_directory(now, said.position);
+  }
+  void note_directory(const wire::NsAttributes& now, std::uint64_t position);
   std::uint64_t inode_of(std::uint64_t node) const { return node == 1 ? root_ : node; }
   std::uint64_t node_of(std::uint64_t inode) const { return inode == root_ ? 1 : inode; }
   struct stat stat_of(const wire::NsAttributes& attributes) const;
@@ -155,7 +165,7 @@ private:
   Task<void> answer_statistics(Ask ask, std::size_t size);
   Task<void> getxattr(Ask ask, std::uint64_t inode, std::string name, std::size_t size);
   Task<void> listxattr(Ask ask, std::uint64_t inode, std::size_t size);
-  Task<void> change_xattr(Ask ask, wire::NsOp op, wire::Bytes message);
+  Task<void> change_xattr(Ask ask, wire::NsOp op, std::uint64_t inode, wire::Bytes message);
   void answer_bytes(const Ask& ask, wire::View bytes, std::size_t size);
 
   // --- content (files.cpp)
@@ -164,7 +174,7 @@ private:
   // Says where a file is, as far as that is known; for who rebuilds a lost namespace.
   void name_origin(wire::OriginMark& mark);
   // One handle less, here and at the tracker.
-  Task<void> close_handle(NodeRef node);
+  void close_handle(const NodeRef& node);
   // Keeps a file open for a second, for whoever has just looked its name up. False: it is gone.
   Task<bool> hold_a_moment(std::uint64_t inode, NsIdentity who);
   void let_go(const NodeRef& node);
@@ -174,9 +184,11 @@ private:
   void note(Node& node);
   // Gives the kernel a handle by `reply`, which answers 0 when it has got it. A caller that was
   // killed meanwhile never closes it.
-  Task<void> hand_out(Ask ask, NodeRef node, std::function<int(fuse_req*)> reply);
+  void hand_out(const Ask& ask, const NodeRef& node, const std::function<int(fuse_req*)>& reply);
   NodeRef find(std::uint64_t inode) const;
   void take_content(Node& node, const wire::NsNodeReply& reply);
+  // The kernel has dropped a node, and its pages with it.
+  void forgotten(std::uint64_t node) { pages_.erase(inode_of(node)); }
   // True when the kernel's pages are of this version; it gets them now.
   bool keeps_pages(std::uint64_t inode, std::uint64_t data_version);
   void changed_here(Node& node, const wire::NsAttributes& attributes);
@@ -233,12 +245,13 @@ private:
   FileRecords files_;
   Notifier notifier_;
   PathHints hints_;
+  KnownDirectories known_;
   std::function<void()> on_ready_; // constant once requests come
   std::uint64_t root_ = 1;         // constant after open()
   bool closing_ = false;
   asio::steady_timer write_back_timer_;
 
-  std::atomic<std::uint64_t> next_request_{1};
+  std::uint64_t next_request_ = 1;
   std::unordered_map<std::uint64_t, std::weak_ptr<Request>> requests_; // not answered yet
   std::uint64_t session_number_ = 0;
 

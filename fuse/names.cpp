@@ -23,6 +23,13 @@ constexpr std::chrono::milliseconds kHoldPauseMost{50};
 } // namespace
 
 Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
+  fuse_entry_param nothing{};
+  if (known_.lacks(parent, name)) nothing.entry_timeout = kept_lifetime();
+  if (nothing.entry_timeout > 0) {
+    ++statistics_.answered_here;
+    if (fuse_req* request = ask->take()) fuse_reply_entry(request, &nothing);
+    co_return;
+  }
   wire::NsLookup question;
   question.parent = parent;
   question.name = std::move(name);
@@ -49,7 +56,6 @@ Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
     co_return;
   }
   // That there is nothing can be believed too: we are told when the name is made.
-  fuse_entry_param nothing{};
   nothing.entry_timeout = lifetime(said.position, parent, parent);
   if (nothing.entry_timeout == 0) {
     ask->error(ENOENT);
@@ -66,6 +72,18 @@ void Mount::name_origin(wire::OriginMark& mark) {
 }
 
 Task<void> Mount::getattr(Ask ask, std::uint64_t inode) {
+  // The kernel asks again after each change that it makes in a directory.
+  if (const auto* const known = known_.attributes(inode)) {
+    const auto age = std::chrono::steady_clock::now() - known->told;
+    const double left = std::chrono::duration<double>(options_.cache - age).count();
+    const double believed = std::min(left, kept_lifetime());
+    if (believed > 0) {
+      ++statistics_.answered_here;
+      const struct stat attributes = stat_of(known->now);
+      if (fuse_req* request = ask->take()) fuse_reply_attr(request, &attributes, believed);
+      co_return;
+    }
+  }
   // Who asks after a write must not see other times once it is committed.
   if (const NodeRef open = find(inode); open && !open->is_clean()) {
     ask->wait_for(kWaitsForStoring);
@@ -102,9 +120,12 @@ Task<void> Mount::setattr(Ask ask, wire::NsSetattr change, bool opened) {
   const auto said =
       co_await this->ask<wire::NsNodeReply>(NsOp::setattr, std::move(who), std::move(message));
   if (!said) {
+    known_.forget_attributes(change.inode, 0);
     ask->error(said.error);
     co_return;
   }
+  if (said.reply.attributes.type == wire::NsType::directory)
+    note_directory(said.reply.attributes, said.position);
   if ((change.set & wire::kNsSetSize) != 0) {
     if (open) {
       changed_here(*open, said.reply.attributes);
@@ -118,8 +139,12 @@ Task<void> Mount::setattr(Ask ask, wire::NsSetattr change, bool opened) {
 
 Task<void> Mount::make(Ask ask, NsOp op, std::uint64_t parent, std::string name,
                        wire::Bytes message) {
+  known_.may_have(parent, name);
   const auto said = co_await this->ask<wire::NsNodeReply>(op, ask->who(), std::move(message));
   if (said) hints_.note(parent, name, said.reply.attributes.inode);
+  note_directories(said, {parent});
+  const std::uint64_t made = said.reply.attributes.inode;
+  if (said && op == NsOp::mkdir && lifetime(said.position, made, made) > 0) known_.made(made);
   answer_entry(ask, said, parent);
 }
 
@@ -129,14 +154,21 @@ Task<void> Mount::remove(Ask ask, NsOp op, std::uint64_t parent, std::string nam
   change.name = std::move(name);
   wire::Bytes message = wire::encode(change);
   const auto said = co_await this->ask<wire::NsRemoveReply>(op, ask->who(), std::move(message));
+  note_directories(said, {parent});
+  if (said && op == NsOp::rmdir) known_.forget(said.reply.inode);
   ask->error(said.error);
 }
 
 Task<void> Mount::rename(Ask ask, wire::NsRename change) {
+  known_.may_have(change.new_parent, change.new_name);
   wire::Bytes message = wire::encode(change);
   const auto said =
       co_await this->ask<wire::NsRenameReply>(NsOp::rename, ask->who(), std::move(message));
+  note_directories(said, {change.parent, change.new_parent});
   if (said) {
+    // A directory that has moved has another "..", and one that was replaced has gone.
+    known_.forget_attributes(said.reply.node.attributes.inode, said.position);
+    known_.forget_attributes(said.reply.replaced, said.position);
     hints_.note(change.new_parent, change.new_name, said.reply.node.attributes.inode);
     if ((change.flags & wire::kNsRenameExchange) != 0)
       hints_.note(change.parent, change.name, said.reply.replaced);
@@ -324,8 +356,9 @@ Task<void> Mount::listxattr(Ask ask, std::uint64_t inode, std::size_t size) {
   answer_bytes(ask, wire::as_view(all), size);
 }
 
-Task<void> Mount::change_xattr(Ask ask, NsOp op, wire::Bytes message) {
+Task<void> Mount::change_xattr(Ask ask, NsOp op, std::uint64_t inode, wire::Bytes message) {
   const auto said = co_await this->ask<wire::NsNodeReply>(op, ask->who(), std::move(message));
+  known_.forget_attributes(inode, said.position); // an access list has changed its mode
   ask->error(said.error);
 }
 

@@ -1,6 +1,7 @@
-// libfuse's table of operations: each decodes a question and hands it to the loop.
+// libfuse's table of operations: each decodes a question and begins the answer.
 #include "fuse/mount.h"
 
+#include <boost/asio/post.hpp>
 #include <fuse_lowlevel.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <fstream>
+#include <span>
 #include <sstream>
 #include <sys/file.h>
 #include <sys/sysmacros.h>
@@ -141,6 +143,14 @@ fuse_lowlevel_ops Mount::operations() {
     self.begin(req, "lookup", true, [&self, parent, name = std::string(name)](Ask ask) mutable {
       return self.lookup(std::move(ask), self.inode_of(parent), std::move(name));
     });
+  };
+  ops.forget = [](fuse_req_t req, fuse_ino_t node, std::uint64_t) {
+    self_of(req).forgotten(node);
+    fuse_reply_none(req);
+  };
+  ops.forget_multi = [](fuse_req_t req, std::size_t count, fuse_forget_data* all) {
+    for (const fuse_forget_data& one : std::span(all, count)) self_of(req).forgotten(one.ino);
+    fuse_reply_none(req);
   };
   ops.getattr = [](fuse_req_t req, fuse_ino_t node, fuse_file_info*) {
     Mount& self = self_of(req);
@@ -292,7 +302,7 @@ fuse_lowlevel_ops Mount::operations() {
   };
   ops.releasedir = [](fuse_req_t req, fuse_ino_t, fuse_file_info* file) {
     Mount& self = self_of(req);
-    asio::post(self.io_, [&self, handle = file->fh] { self.directories_.erase(handle); });
+    self.directories_.erase(file->fh);
     fuse_reply_err(req, 0);
   };
   // Names are durable when they are answered.
@@ -336,18 +346,22 @@ fuse_lowlevel_ops Mount::operations() {
     request.mode = (flags & 1) != 0   ? wire::NsXattrMode::create // XATTR_CREATE
                    : (flags & 2) != 0 ? wire::NsXattrMode::replace
                                       : wire::NsXattrMode::either;
-    self.begin(req, "setxattr", true, [&self, message = wire::encode(request)](Ask ask) mutable {
-      return self.change_xattr(std::move(ask), NsOp::setxattr, std::move(message));
-    });
+    self.begin(req, "setxattr", true,
+               [&self, inode = request.inode, message = wire::encode(request)](Ask ask) mutable {
+                 return self.change_xattr(std::move(ask), NsOp::setxattr, inode,
+                                          std::move(message));
+               });
   };
   ops.removexattr = [](fuse_req_t req, fuse_ino_t node, const char* name) {
     Mount& self = self_of(req);
     wire::NsRemoveXattr request;
     request.inode = self.inode_of(node);
     request.name = name;
-    self.begin(req, "removexattr", true, [&self, message = wire::encode(request)](Ask ask) mutable {
-      return self.change_xattr(std::move(ask), NsOp::removexattr, std::move(message));
-    });
+    self.begin(req, "removexattr", true,
+               [&self, inode = request.inode, message = wire::encode(request)](Ask ask) mutable {
+                 return self.change_xattr(std::move(ask), NsOp::removexattr, inode,
+                                          std::move(message));
+               });
   };
 
   // --- files

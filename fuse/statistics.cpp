@@ -46,6 +46,8 @@ std::string Statistics::text(const Now& now) const {
   counter("cairn_mount_opens_total", opens, "Files opened.");
   counter("cairn_mount_opens_kept_pages_total", opens_kept_pages,
           "Opens that found the kernel's pages still good.");
+  counter("cairn_mount_answered_here_total", answered_here,
+          "Questions about directories answered without the tracker.");
   counter("cairn_mount_events_total", events, "Changes of others that the tracker told of.");
   counter("cairn_mount_attaches_total", attaches, "Connections to a tracker, the first included.");
   counter("cairn_mount_sessions_lost_total", sessions_lost,

@@ -33,6 +33,7 @@ public:
   std::uint64_t commits = 0;
   std::uint64_t opens = 0;
   std::uint64_t opens_kept_pages = 0; // of which the kernel's pages were still good
+  std::uint64_t answered_here = 0;    // names and attributes of directories, without the tracker
   std::uint64_t events = 0;           // changes of others that the tracker pushed
   std::uint64_t attaches = 0;         // to a tracker, the first one included
   std::uint64_t sessions_lost = 0;    // with their locks and what was not committed

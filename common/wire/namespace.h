@@ -202,6 +202,10 @@ inline constexpr std::uint32_t kNsWatch = 2;
 // The caller has an open handle that permits this (ftruncate, fallocate, commit after an open):
 // the file's permissions are not asked again.
 inline constexpr std::uint32_t kNsOpened = 4;
+// Nobody waits for the answer: it may be kept back until another one is sent. (A tracker that does
+// not know this answers at once.)
+inline constexpr std::uint32_t kNsNoHurry = 8;
+
 // In front of every answer and event.
 struct NsReplyHead {
   std::uint64_t request = 0; // of the request; 0 in events

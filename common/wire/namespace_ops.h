@@ -80,11 +80,13 @@ struct NsNodeReply {
   std::vector<NsExtent> extents;
   std::string target;   // of a symlink
   bool created = false; // by create: the file is new
+  // By changes that gave it a name: the directory as it is after that. Older trackers leave it out.
+  std::vector<NsAttributes> directories;
 
   static constexpr auto fields() {
     using M = NsNodeReply;
     return std::tuple{nested(&M::attributes), list(&M::extents), string(&M::target),
-                      integer(&M::created)};
+                      integer(&M::created), list(&M::directories)};
   }
 };
 inline constexpr std::size_t kNsExtentsInline = 4;
@@ -474,13 +476,15 @@ struct NsRemove {
   }
 };
 struct NsRemoveReply {
-  std::uint64_t inode = 0; // what was removed
-  std::uint32_t nlink = 0; // names left
-  bool orphan = false;     // no names left, but open somewhere
+  std::uint64_t inode = 0;               // what was removed
+  std::uint32_t nlink = 0;               // names left
+  bool orphan = false;                   // no names left, but open somewhere
+  std::vector<NsAttributes> directories; // the one it was in, as in NsNodeReply
 
   static constexpr auto fields() {
     using M = NsRemoveReply;
-    return std::tuple{integer(&M::inode), integer(&M::nlink), integer(&M::orphan)};
+    return std::tuple{integer(&M::inode), integer(&M::nlink), integer(&M::orphan),
+                      list(&M::directories)};
   }
 };
 
@@ -505,10 +509,12 @@ struct NsRename {
 struct NsRenameReply {
   NsNodeReply node;           // what was moved
   std::uint64_t replaced = 0; // inode that lost this name, or the one exchanged; 0: none
+  // The one it was in, and the one it is in if that is another; as in NsNodeReply.
+  std::vector<NsAttributes> directories;
 
   static constexpr auto fields() {
     using M = NsRenameReply;
-    return std::tuple{nested(&M::node), integer(&M::replaced)};
+    return std::tuple{nested(&M::node), integer(&M::replaced), list(&M::directories)};
   }
 };
 

@@ -76,6 +76,12 @@ public:
   // The peer took sync_done.
   void accepted();
   bool is_bringing_up() const { return step_ != Step::tail; }
+  // next() without retries has nothing: the log's committed changes end at `committed_seq`, and all
+  // of them were read. Not while next() runs.
+  bool has_nothing(std::uint64_t committed_seq) const {
+    return step_ == Step::tail && through_.seq >= committed_seq && !held_error_ && !pieces_ &&
+           wanted_.empty();
+  }
 
   BringUpProgress progress() const;
   // When the first change after `position` was made (milliseconds), 0: there is none.

@@ -279,6 +279,14 @@ Task<void> Sender::pause(std::chrono::milliseconds time) {
   }
 }
 
+// Waits until woken or a retry is due; `now` is from before anything was looked at.
+Task<void> Sender::pause_until_retry(UnixMs now) {
+  std::chrono::milliseconds time = kKeepAlive;
+  if (const auto next = state_.next_retry())
+    time = std::min(time, std::chrono::milliseconds(*next > now ? *next - now + 1 : 1));
+  co_await pause(time);
+}
+
 // Sends whatever may be sent, until the connection ends.
 Task<Status> Sender::pump(FrameClient& client) {
   while (!stopping_ && !reader_ended_) {
@@ -288,6 +296,13 @@ Task<Status> Sender::pump(FrameClient& client) {
     auto plan = state_.plan(now);
     if (!plan) {
       co_await pause(kKeepAlive);
+      continue;
+    }
+    // Woken for an answer: no thread of the pool is woken just to find the log as it was.
+    if (plan->retries.empty() && source_.has_nothing(binlog_.committed_seq()) &&
+        Clock::now() - last_sent_ < kKeepAlive) {
+      show();
+      co_await pause_until_retry(now);
       continue;
     }
     auto read = [this, wanted = std::move(*plan)] { return source_.next(wanted); };
@@ -315,10 +330,7 @@ Task<Status> Sender::pump(FrameClient& client) {
     show();
     if (!idle || moved) continue;
 
-    std::chrono::milliseconds time = kKeepAlive;
-    if (const auto next = state_.next_retry())
-      time = std::min(time, std::chrono::milliseconds(*next > now ? *next - now + 1 : 1));
-    co_await pause(time);
+    co_await pause_until_retry(now);
   }
   co_return reader_status_ ? Error{Errc::closed, "stopped"} : reader_status_.error();
 }

@@ -93,6 +93,7 @@ private:
   Task<void> read_answers(FrameClient& client);
   Task<Status> read_answer(FrameClient& client);
   Task<void> pause(std::chrono::milliseconds time);
+  Task<void> pause_until_retry(UnixMs now);
   Task<void> save_cursor(bool now);
   Task<void> look_at_backlog();
   void note_failures(const Outgoing& out);

@@ -14,6 +14,7 @@ import unittest
 
 import cluster as clusters
 import mounts
+from fastdfs import wait_until
 
 
 class Posix(mounts.MountTest):
@@ -91,6 +92,28 @@ class Posix(mounts.MountTest):
         self.assertFalse(os.path.exists(path))
         os.rmdir(self.here)
         os.mkdir(self.here)
+
+    def test_the_last_close_ends_a_file_without_a_name(self):
+        """The tracker is told of closes, though nobody waits for that."""
+        def used():
+            told = clusters.run_cairn("--conf", self.cluster.client_conf, "--json", "export", "ls",
+                                      "files").stdout
+            return json.loads(told)[0]["used_inodes"]
+
+        before = used()
+        for turn in range(3):
+            opened = []
+            for number in range(20):
+                path = self.put(f"{turn}-{number}")
+                opened += [open(path, "rb"), open(path, "rb")]
+                os.unlink(path)
+            self.assertEqual(used(), before + 20)
+            for file in opened[::2]:
+                file.close()
+            self.assertEqual(used(), before + 20)
+            for file in opened[1::2]:
+                file.close()
+            wait_until("they are gone", lambda: used() == before, 5)
 
     def test_append_truncate_and_holes(self):
         path = self.put("f", b"0123456789")

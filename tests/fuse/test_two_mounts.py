@@ -3,6 +3,7 @@
 import fcntl
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -80,6 +81,109 @@ class TwoMounts(mounts.MountTest):
         os.unlink(self.one.path("pushed"))
         soon("its end", lambda: not os.path.exists(there))
         self.assertNotIn("pushed", os.listdir(self.two.directory))
+
+    def answered_here(self, mount):
+        text = os.getxattr(mount.directory, "user.cairn.stats").decode()
+        return int(re.search(r"^cairn_mount_answered_here_total (\d+)$", text, re.M).group(1))
+
+    def test_what_one_has_made_the_other_changes(self):
+        """Of a directory that it has made a mount knows which names are not in it, and how it is
+        after each change: until others change it."""
+        one, two = self.one.path("made"), self.two.path("made")
+        os.mkdir(one)
+        before = self.answered_here(self.one)
+        for number in range(20):
+            self.assertFalse(os.path.exists(f"{one}/never{number}"))
+            with open(f"{one}/own{number}", "x", encoding="ascii"):
+                pass
+            os.mkdir(f"{one}/{number}")
+            self.assertEqual(os.stat(one).st_nlink, 3 + number)
+        self.assertGreaterEqual(self.answered_here(self.one) - before, 80)
+        for number in range(20):
+            with open(f"{two}/theirs{number}", "x", encoding="ascii") as file:
+                file.write(str(number))
+            if number % 2:
+                with self.assertRaises(FileExistsError):
+                    os.close(os.open(f"{one}/theirs{number}", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+                with self.assertRaises(FileExistsError):
+                    os.mkdir(f"{one}/theirs{number}")
+            else:
+                with open(os.open(f"{one}/theirs{number}", os.O_CREAT | os.O_RDWR),
+                          encoding="ascii") as file:
+                    self.assertEqual(file.read(), str(number))
+        os.mkdir(f"{two}/theirs")
+        wait_until("the other's directory", lambda: os.stat(one).st_nlink == 23, 2)
+        wait_until("its name", lambda: os.path.exists(f"{one}/theirs"), 2)
+        os.chmod(two, 0o700)
+        wait_until("the other's mode", lambda: os.stat(one).st_mode & 0o777 == 0o700, 2)
+        os.rename(f"{two}/theirs", f"{two}/0/moved")
+        wait_until("the other's rename", lambda: os.path.exists(f"{one}/0/moved"), 2)
+        self.assertFalse(os.path.exists(f"{one}/theirs"))
+        os.rename(f"{one}/0", self.one.path("away"))
+        self.assertEqual(os.stat(one).st_nlink, 21)
+        self.assertEqual(sorted(os.listdir(one)), sorted(os.listdir(two)))
+
+    def test_two_storm_in_what_each_has_made(self):
+        """Random changes of both in directories of both: the tracker lets each happen once, and in
+        the end both see the same."""
+        seed = random.randrange(1 << 32)
+        with self.subTest(seed=seed):
+            for mount, name in ((self.one, "a"), (self.two, "b")):
+                os.mkdir(mount.path(name))
+            names = [f"{directory}/{number}" for directory in "ab" for number in range(6)]
+            results = {}
+
+            def storm(mount, mark):
+                choice = random.Random(f"{seed} {mark}")
+                made = removed = 0
+                for _ in range(400):
+                    path = mount.path(choice.choice(names))
+                    try:
+                        kind = choice.randrange(4)
+                        if kind == 0:
+                            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+                            made += 1
+                        elif kind == 1:
+                            os.unlink(path)
+                            removed += 1
+                        elif kind == 2:
+                            os.link(path, mount.path(choice.choice(names)))
+                            made += 1
+                        else:
+                            os.stat(path)
+                    except (FileExistsError, FileNotFoundError):
+                        pass
+                results[mark] = made - removed
+
+            threads = [threading.Thread(target=storm, args=pair)
+                       for pair in ((self.one, "one"), (self.two, "two"))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+            def there(mount):
+                return [name for name in names if os.path.exists(mount.path(name))]
+
+            listed = [f"{name}/{entry}" for name in "ab"
+                      for entry in sorted(os.listdir(self.one.path(name)), key=int)]
+            self.assertEqual(len(listed), sum(results.values()))
+            wait_until("what one has", lambda: there(self.one) == listed, 2)
+            wait_until("what two has", lambda: there(self.two) == listed, 2)
+            for mount in (self.one, self.two):
+                for name in names:
+                    if name not in listed:
+                        with open(mount.path(name), "x", encoding="ascii"):
+                            pass
+                        os.unlink(mount.path(name))
+
+    def test_without_a_cache_everything_is_asked(self):
+        mount = self.mount("cache=0")
+        os.mkdir(mount.path("asked"))
+        for number in range(5):
+            with open(mount.path("asked", str(number)), "x", encoding="ascii"):
+                pass
+        self.assertEqual(self.answered_here(mount), 0)
 
     def test_an_open_file_shows_what_the_other_wrote(self):
         with open(self.one.path("open"), "wb") as file:

@@ -71,11 +71,13 @@ void note_failure(const Outcome& outcome) {
 
 } // namespace
 
-void NamespaceLink::send(wire::Bytes frame) {
+void NamespaceLink::send(wire::Bytes frame, bool hurry) {
   if (cut_) return;
   outbox_bytes_ += frame.size();
   outbox_.push_back(std::move(frame));
   if (outbox_bytes_ > kOutboxMax) return cut();
+  if (!hurry) return;
+  to_write_ = true;
   wake_.cancel();
 }
 
@@ -122,7 +124,7 @@ Task<void> NamespaceLink::serve() {
 
 Task<void> NamespaceLink::write() {
   while (!cut_) {
-    if (outbox_.empty()) {
+    if (!to_write_) {
       wake_.expires_at(asio::steady_timer::time_point::max());
       co_await wake_.async_wait(as_result);
       continue;
@@ -134,6 +136,7 @@ Task<void> NamespaceLink::write() {
       outbox_.pop_front();
     }
     outbox_bytes_ -= together.size();
+    to_write_ = !outbox_.empty();
     const Status written = co_await connection_.write(together);
     if (!written) cut();
   }
@@ -188,7 +191,8 @@ Task<void> NamespaceLink::handle(Request request) {
     head.request = request.head.request;
     head.position = outcome.position;
     send(wire::make_ns_frame(static_cast<std::uint8_t>(wire::Command::reply), outcome.status, head,
-                             outcome.body));
+                             outcome.body),
+         (request.head.flags & wire::kNsNoHurry) == 0);
   }
   --working_;
   room_.cancel();
@@ -322,6 +326,16 @@ void NamespaceLink::watch(const Request& request, const Outcome& outcome) {
     const bool named = request.op == NsOp::create || request.op == NsOp::mkdir ||
                        request.op == NsOp::mknod || request.op == NsOp::symlink;
     if (named) add(reply->attributes.parent);
+    for (const wire::NsAttributes& directory : reply->directories) add(directory.inode);
+  } else if (request.op == NsOp::unlink || request.op == NsOp::rmdir) {
+    const auto reply = wire::decode_lenient<wire::NsRemoveReply>(outcome.body);
+    if (!reply) return;
+    for (const wire::NsAttributes& directory : reply->directories) add(directory.inode);
+  } else if (request.op == NsOp::rename) {
+    const auto reply = wire::decode_lenient<wire::NsRenameReply>(outcome.body);
+    if (!reply) return;
+    add(reply->node.attributes.inode);
+    for (const wire::NsAttributes& directory : reply->directories) add(directory.inode);
   } else if (request.op == NsOp::resolve) {
     const auto reply = wire::decode_lenient<wire::NsResolveReply>(outcome.body);
     if (!reply) return;

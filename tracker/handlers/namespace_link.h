@@ -35,8 +35,9 @@ public:
   // After the answer to the attach: until the connection ends or the session does.
   Task<void> serve();
 
-  // Queues a frame; it is dropped when the connection has gone.
-  void send(wire::Bytes frame);
+  // Queues a frame; it is dropped when the connection has gone. Without `hurry` it waits for the
+  // next one: at the latest the answer to a renewal of the lease.
+  void send(wire::Bytes frame, bool hurry = true);
   // Ends it: nothing more is read.
   void cut();
   std::uint64_t session() const { return session_; }
@@ -68,6 +69,7 @@ private:
   std::size_t working_ = 0;
   std::deque<wire::Bytes> outbox_;
   std::size_t outbox_bytes_ = 0;
+  bool to_write_ = false;   // not only what may wait
   asio::steady_timer wake_; // something to write
   asio::steady_timer room_; // a request is done
 };

@@ -2,6 +2,7 @@
 #include "tracker/log/meta_store.h"
 
 #include "common/wire/mutation.h"
+#include "tracker/log/log_file.h"
 #include "tracker/log/pinning_env.h"
 
 #include <leveldb/cache.h>
@@ -51,6 +52,16 @@ Error failed(std::string_view what, const leveldb::Status& status) {
   return Error{code, std::string(what) + ": " + status.ToString() + advice};
 }
 
+// A store that somebody has open is left alone; LevelDB says so.
+Status mend_unless_open(const std::filesystem::path& directory) {
+  leveldb::Env& env = *leveldb::Env::Default();
+  leveldb::FileLock* lock = nullptr;
+  if (!env.LockFile((directory / "LOCK").string(), &lock).ok()) return {};
+  const auto mended = mend_logs(directory);
+  env.UnlockFile(lock);
+  return mended ? Status() : mended.error();
+}
+
 leveldb::ReadOptions reading(const leveldb::Snapshot* snapshot) {
   leveldb::ReadOptions options;
   // A damaged block is an error here and never a wrong answer.
@@ -97,6 +108,7 @@ Result<std::unique_ptr<MetaStore>> MetaStore::open(const std::filesystem::path& 
                                         "damaged: see `cairn namespace restore`"};
     }
   }
+  CAIRN_RETURN_IF_ERROR(mend_unless_open(directory));
   std::unique_ptr<MetaStore> store(new MetaStore);
   store->directory_ = directory;
   leveldb::Options options;

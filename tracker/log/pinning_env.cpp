@@ -1,5 +1,7 @@
-// Deferred removal.
+// Deferred removal, and another kind of log.
 #include "tracker/log/pinning_env.h"
+
+#include "tracker/log/log_file.h"
 
 #include <utility>
 
@@ -18,6 +20,11 @@ void PinningEnv::unpin() {
     kept = std::exchange(kept_, {});
   }
   for (const std::string& name : kept) target()->RemoveFile(name);
+}
+
+leveldb::Status PinningEnv::NewWritableFile(const std::string& name, leveldb::WritableFile** file) {
+  if (name.ends_with(".log")) return LogFile::make(name, file);
+  return target()->NewWritableFile(name, file);
 }
 
 leveldb::Status PinningEnv::RemoveFile(const std::string& name) {

@@ -1,4 +1,5 @@
-// LevelDB's files while a copy of them is made: what it would remove meanwhile stays until then.
+// LevelDB's files: its logs are LogFiles, and while a copy of a store is made, what would be
+// removed meanwhile stays until then.
 #pragma once
 
 #include <leveldb/env.h>
@@ -19,6 +20,7 @@ public:
   void unpin();
 
   leveldb::Status RemoveFile(const std::string& name) override;
+  leveldb::Status NewWritableFile(const std::string& name, leveldb::WritableFile** file) override;
 
 private:
   std::mutex mutex_; // guards all below

@@ -98,6 +98,12 @@ void Evaluation::remove_entry(Inode& parent, std::string_view name, const DirEnt
   note_entry(parent.ino, name);
 }
 
+Result<wire::NsNodeReply> Evaluation::named(const Inode& inode, const Inode& parent) {
+  CAIRN_TRY(reply, node(inode));
+  reply.directories.push_back(attributes(parent));
+  return reply;
+}
+
 Status Evaluation::may_remove(const Inode& parent, const Inode& victim) {
   CAIRN_RETURN_IF_ERROR(permit(parent, kWrite | kExecute));
   if ((parent.mode & kSticky) != 0 && !caller_.checked && !owns(victim) && !owns(parent))
@@ -255,6 +261,7 @@ Result<wire::NsNodeReply> Evaluation::create(const wire::NsCreate& request) {
   if (request.open) opens_->opened(caller_.session, inode.ino);
   CAIRN_TRY(reply, node(inode));
   reply.created = made;
+  if (made) reply.directories.push_back(attributes(parent));
   return reply;
 }
 
@@ -273,7 +280,7 @@ Result<wire::NsNodeReply> Evaluation::mkdir(const wire::NsMkdir& request) {
   add_entry(parent, request.name, inode, inode.ino);
   store(parent);
   store(inode);
-  return node(inode);
+  return named(inode, parent);
 }
 
 Result<wire::NsNodeReply> Evaluation::mknod(const wire::NsMknod& request) {
@@ -292,7 +299,7 @@ Result<wire::NsNodeReply> Evaluation::mknod(const wire::NsMknod& request) {
   add_entry(parent, request.name, inode, inode.ino);
   store(parent);
   store(inode);
-  return node(inode);
+  return named(inode, parent);
 }
 
 Result<wire::NsNodeReply> Evaluation::symlink(const wire::NsSymlink& request) {
@@ -314,7 +321,7 @@ Result<wire::NsNodeReply> Evaluation::symlink(const wire::NsSymlink& request) {
   add_entry(parent, request.name, inode, inode.ino);
   store(parent);
   store(inode);
-  return node(inode);
+  return named(inode, parent);
 }
 
 Result<wire::NsNodeReply> Evaluation::link(const wire::NsLink& request) {
@@ -354,7 +361,7 @@ Result<wire::NsNodeReply> Evaluation::link(const wire::NsLink& request) {
   add_entry(parent, request.name, inode, state_->next++);
   store(parent);
   store(inode);
-  return node(inode);
+  return named(inode, parent);
 }
 
 // --- names that go -------------------------------------------------------------------------------
@@ -393,6 +400,7 @@ Result<wire::NsRemoveReply> Evaluation::remove(const wire::NsRemove& request, bo
   reply.inode = victim.ino;
   reply.nlink = victim.nlink;
   reply.orphan = orphan;
+  reply.directories.push_back(attributes(parent));
   return reply;
 }
 
@@ -492,6 +500,8 @@ Result<wire::NsRenameReply> Evaluation::rename(const wire::NsRename& request) {
   if (target_entry) reply.replaced = target.ino;
   CAIRN_TRY(moved, node(inode));
   reply.node = std::move(moved);
+  reply.directories.push_back(attributes(from));
+  if (!same) reply.directories.push_back(attributes(to));
   return reply;
 }
 

@@ -246,9 +246,8 @@ Result<bool> Evaluation::has_rows(std::string_view prefix) {
   return any;
 }
 
-Result<wire::NsNodeReply> Evaluation::node(const Inode& inode) {
-  wire::NsNodeReply reply;
-  wire::NsAttributes& out = reply.attributes;
+wire::NsAttributes Evaluation::attributes(const Inode& inode) const {
+  wire::NsAttributes out;
   out.inode = inode.ino;
   out.type = inode.type;
   out.mode = inode.mode;
@@ -268,9 +267,15 @@ Result<wire::NsNodeReply> Evaluation::node(const Inode& inode) {
   out.data_version = inode.data_version;
   if (inode.has_xattr) out.flags |= wire::kNsHasXattr;
   if (inode.has_acl) out.flags |= wire::kNsHasAcl;
+  return out;
+}
+
+Result<wire::NsNodeReply> Evaluation::node(const Inode& inode) {
+  wire::NsNodeReply reply;
+  reply.attributes = attributes(inode);
   reply.target = inode.target;
   if (inode.extent_count() > wire::kNsExtentsInline) {
-    out.flags |= wire::kNsExtentsMore;
+    reply.attributes.flags |= wire::kNsExtentsMore;
   } else if (inode.is_regular() && inode.extent_count() != 0) {
     CAIRN_TRY(all, overlapping(inode, 0, wire::kNsFileSizeMax));
     for (const Extent& extent : all) {

@@ -90,6 +90,8 @@ public:
   Result<Inode> load(std::uint64_t ino);
   Status permit(const Inode& inode, unsigned wanted);
   Result<wire::NsNodeReply> node(const Inode& inode);
+  // What stat(2) tells of it.
+  wire::NsAttributes attributes(const Inode& inode) const;
 
 private:
   using NsExport = wire::NsExport;
@@ -181,6 +183,8 @@ private:
   Result<Inode> make_inode(const Inode& parent, NsType type, std::uint16_t mode,
                            const Owner& owner);
   void add_entry(Inode& parent, std::string_view name, const Inode& inode, std::uint64_t cookie);
+  // The answer to a change that has made `inode` an entry of `parent`.
+  Result<wire::NsNodeReply> named(const Inode& inode, const Inode& parent);
   void remove_entry(Inode& parent, std::string_view name, const DirEntry& entry);
   Status may_remove(const Inode& parent, const Inode& victim);
   // One name less: `parent` no longer has `inode` as `name`.

@@ -20,6 +20,14 @@ Watches::Told Watches::watch(std::uint64_t session, std::uint64_t ino, std::uint
     told.position = std::max(told.position, event->position);
     told.events.push_back(event->event);
   }
+  if (position < oldest_) {
+    // Something may have been forgotten already: the answer is not to be kept.
+    wire::NsEvent event;
+    event.kind = wire::NsEventKind::forgotten;
+    event.inode = ino;
+    told.position = std::max(told.position, ring_.empty() ? oldest_ : ring_.back().position);
+    told.events.push_back(std::move(event));
+  }
   while (of.inodes.size() > kInodesMax || of.order.size() > 4 * kInodesMax) {
     const auto [number, oldest] = of.order.front();
     of.order.pop_front();

@@ -86,6 +86,20 @@ TEST_F(ChannelTest, NothingIsLeftOfWhatWasAnswered) {
   EXPECT_TRUE(told().empty());
 }
 
+TEST_F(ChannelTest, WhatCannotBeRecordedIsLeftToTheKernel) {
+  Channel channel(*record_);
+  for (std::uint64_t i = 0; i < Record::kRequests; ++i)
+    ASSERT_FALSE(ask(channel, message(FUSE_GETATTR, 2 * i + 2, std::string())).empty()) << i;
+  EXPECT_FALSE(channel.is_full());
+  const std::string last = message(FUSE_GETATTR, 2 * Record::kRequests + 2, std::string());
+  EXPECT_TRUE(ask(channel, last).empty());
+  EXPECT_EQ(errno, EAGAIN);
+  EXPECT_TRUE(channel.is_full());
+  answer(channel, 2);
+  EXPECT_EQ(read(channel), last);
+  EXPECT_FALSE(channel.is_full());
+}
+
 TEST_F(ChannelTest, ChangesAreToldAsFailedAndDoubted) {
   Channel first(*record_);
   std::string body(sizeof(fuse_mkdir_in), '\0');

@@ -410,8 +410,50 @@ private:
       if (expected == EDQUOT) ++refused_quota;
       if (const auto* r = std::get_if<wire::NsReaddir>(&record.operation); r && expected == 0)
         compare_listing(record, *tree.find(r->inode));
+      if (made) compare_directories(record, tree);
     }
     compare(tree);
+  }
+
+  // How a change of names says it has left directories is how they are then.
+  static void compare_directories(const Record& record, const model::Tree& tree) {
+    std::vector<wire::NsAttributes> told;
+    std::set<std::uint64_t> expected;
+    const auto named = [&](std::uint64_t parent) {
+      auto reply = wire::decode_lenient<wire::NsNodeReply>(record.outcome.body);
+      ASSERT_TRUE(reply);
+      told = std::move(reply->directories);
+      const bool kept = std::holds_alternative<wire::NsCreate>(record.operation) && !reply->created;
+      if (!kept) expected.insert(parent);
+    };
+    if (const auto* const create = std::get_if<wire::NsCreate>(&record.operation)) {
+      named(create->parent);
+    } else if (const auto* const mkdir = std::get_if<wire::NsMkdir>(&record.operation)) {
+      named(mkdir->parent);
+    } else if (const auto* const symlink = std::get_if<wire::NsSymlink>(&record.operation)) {
+      named(symlink->parent);
+    } else if (const auto* const link = std::get_if<wire::NsLink>(&record.operation)) {
+      named(link->parent);
+    } else if (const auto* const remove = std::get_if<wire::NsRemove>(&record.operation)) {
+      told = wire::decode_lenient<wire::NsRemoveReply>(record.outcome.body)->directories;
+      expected.insert(remove->parent);
+    } else if (const auto* const rename = std::get_if<wire::NsRename>(&record.operation)) {
+      told = wire::decode_lenient<wire::NsRenameReply>(record.outcome.body)->directories;
+      // Two names of one file: nothing has changed.
+      if (!told.empty()) expected = {rename->parent, rename->new_parent};
+    }
+    std::set<std::uint64_t> seen;
+    for (const wire::NsAttributes& directory : told) {
+      seen.insert(directory.inode);
+      const model::Node* const node = tree.find(directory.inode);
+      ASSERT_NE(node, nullptr);
+      ASSERT_EQ(directory.type, wire::NsType::directory);
+      ASSERT_EQ(directory.nlink, node->nlink);
+      ASSERT_EQ(directory.mode, node->mode);
+      ASSERT_EQ(directory.version, record.outcome.position);
+    }
+    ASSERT_EQ(seen, expected);
+    ASSERT_EQ(told.size(), expected.size());
   }
 
   static void compare_listing(const Record& record, const model::Node& directory) {

@@ -599,6 +599,19 @@ TEST(Watches, OthersHearWhatTheyWatch) {
   // An answer from before the event is told of it at once.
   EXPECT_EQ(watches.watch(3, 100, 5).events.size(), 1U);
   EXPECT_EQ(watches.watch(3, 100, 6).events.size(), 0U);
+  // One from before all that is remembered cannot be told what it missed: it is not to be kept.
+  Watches full;
+  event.event.inode = 7;
+  for (std::size_t i = 0; i <= Watches::kEventsMax; ++i) {
+    event.position = 10 + i;
+    full.publish({event});
+  }
+  const Watches::Told late = full.watch(3, 100, 9);
+  ASSERT_EQ(late.events.size(), 1U);
+  EXPECT_EQ(late.events[0].kind, wire::NsEventKind::forgotten);
+  EXPECT_EQ(late.events[0].inode, 100U);
+  EXPECT_EQ(late.position, event.position);
+  EXPECT_TRUE(full.watch(3, 101, 10).events.empty());
   Watches::Told missed;
   EXPECT_TRUE(watches.missed(2, 5, missed));
   EXPECT_EQ(missed.events.size(), 1U);
