@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <sys/socket.h>
 #include <utility>
 
 namespace cairn {
@@ -351,6 +352,13 @@ void NsSession::finish(std::uint64_t request, Result<Answer> answer) {
   pending->answer = std::move(answer);
   pending->finished = true;
   pending->done.cancel();
+}
+
+bool NsSession::has_unread() const {
+  if (connection_ == nullptr || !connection_->connection().is_open()) return false;
+  char first = 0;
+  return ::recv(connection_->connection().socket().native_handle(), &first, 1,
+                MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 std::shared_ptr<NsSession::Pending> NsSession::make_pending(NsOp op, NsIdentity who,

@@ -102,6 +102,8 @@ public:
   // What the last attach answered.
   const wire::NsAttachReply& attached() const { return attached_; }
   bool connected() const { return ready_; }
+  // Whether something has come from the tracker that nobody has looked at yet.
+  bool has_unread() const;
   // When the tracker was heard of last: every event it had sent before that has been told.
   std::chrono::steady_clock::time_point heard() const { return heard_; }
   std::uint64_t number() const { return attached_.session; }

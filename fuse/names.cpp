@@ -1,6 +1,7 @@
 // Names, attributes and directories: each question of the kernel is one of the tracker.
 #include "fuse/mount.h"
 
+#include <boost/asio/post.hpp>
 #include <fuse_lowlevel.h>
 
 #include <algorithm>
@@ -24,7 +25,13 @@ constexpr std::chrono::milliseconds kHoldPauseMost{50};
 
 Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
   fuse_entry_param nothing{};
-  if (known_.lacks(parent, name)) nothing.entry_timeout = kept_lifetime();
+  if (known_.lacks(parent, name)) {
+    // Somebody who has just been told that another machine has made it must find it: what the
+    // tracker has sent until now counts first.
+    co_await asio::post(io_.get_executor(), asio::use_awaitable);
+    if (!session_->has_unread() && known_.lacks(parent, name))
+      nothing.entry_timeout = kept_lifetime();
+  }
   if (nothing.entry_timeout > 0) {
     ++statistics_.answered_here;
     if (fuse_req* request = ask->take()) fuse_reply_entry(request, &nothing);

@@ -123,6 +123,18 @@ class TwoMounts(mounts.MountTest):
         self.assertEqual(os.stat(one).st_nlink, 21)
         self.assertEqual(sorted(os.listdir(one)), sorted(os.listdir(two)))
 
+    def test_what_another_has_closed_is_opened_at_once(self):
+        """Also by a name that the mount, which has made the directory, knows not to be in it."""
+        one, two = self.one.path("at once"), self.two.path("at once")
+        os.mkdir(one)
+        for number in range(500):
+            if number % 3 == 0:
+                self.assertFalse(os.path.exists(f"{one}/other{number}"))
+            with open(f"{two}/{number}", "x", encoding="ascii") as file:
+                file.write(str(number))
+            with open(f"{one}/{number}", encoding="ascii") as file:
+                self.assertEqual(file.read(), str(number))
+
     def test_two_storm_in_what_each_has_made(self):
         """Random changes of both in directories of both: the tracker lets each happen once, and in
         the end both see the same."""

@@ -22,6 +22,7 @@ namespace {
 constexpr std::size_t kAhead = 256 * 1024;
 constexpr std::size_t kBlock = 32 * 1024;
 constexpr std::size_t kHeader = 7;
+constexpr std::size_t kSector = 512; // what a disk writes whole or not at all
 
 enum Kind : unsigned { kNothing = 0, kWhole = 1, kFirst = 2, kMiddle = 3, kLast = 4 };
 
@@ -66,6 +67,23 @@ std::optional<Fragment> fragment_at(std::span<const std::byte> log, std::size_t 
 
 bool all_zero(std::span<const std::byte> bytes) {
   return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
+}
+
+// Whether what is at `at`, no whole fragment, can be what a crash has left of one: its end or a
+// sector of it is still zeros. Otherwise all of it was written, and is damaged.
+bool can_be_torn(std::span<const std::byte> log, std::size_t at) {
+  if (log.size() - at < kHeader) return true;
+  const std::size_t length =
+      std::to_integer<std::size_t>(log[at + 4]) | std::to_integer<std::size_t>(log[at + 5]) << 8U;
+  const std::size_t end = at + kHeader + length;
+  if (length == 0 || end > log.size() || end > (at / kBlock + 1) * kBlock) return true;
+  if (log[end - 1] == std::byte{0}) return true;
+  for (std::size_t next = at; next < end;) {
+    const std::size_t sector_end = std::min(end, (next / kSector + 1) * kSector);
+    if (all_zero(log.subspan(next, sector_end - next))) return true;
+    next = sector_end;
+  }
+  return false;
 }
 
 } // namespace
@@ -140,7 +158,7 @@ std::size_t end_of_log(std::span<const std::byte> log) {
     const auto fragment = fragment_at(log, next);
     if (fragment && (fragment->kind == kWhole || fragment->kind == kFirst)) return log.size();
   }
-  return end;
+  return can_be_torn(log, at) ? end : log.size();
 }
 
 Result<int> mend_logs(const std::filesystem::path& store) {

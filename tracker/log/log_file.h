@@ -47,8 +47,9 @@ private:
 
 // Where the last whole record of a log ends whose writer was stopped in the middle of the next one,
 // so that the rest is to be cut off; the log's size if nothing but zeros follow it. Each record was
-// synced before the next one was written: where a whole one follows after something else, the log
-// is damaged and not torn, and this answers its size too: LevelDB will refuse it.
+// synced before the next one was written: where a whole one follows after something else, or all
+// of the last one was written, the log is damaged and not torn, and this answers its size too:
+// LevelDB will refuse it.
 std::size_t end_of_log(std::span<const std::byte> log);
 
 // Cuts the torn record off all logs in a store that nobody has open. Answers how many had one.

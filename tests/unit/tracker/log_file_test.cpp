@@ -173,6 +173,27 @@ TEST_F(LogFileTest, DamageIsNotTakenForATornRecord) {
   });
 }
 
+// Nor in the last record, as long as it shows: its first and last byte and its length are as they
+// were, and no sector of it is empty.
+TEST_F(LogFileTest, DamageOfTheLastRecordIsTold) {
+  with_seeds(30, [](std::mt19937_64& random) {
+    const Crash crash(random);
+    std::string log;
+    for (std::uint64_t next = crash.last + 1; log.empty() || log.back() == '\0'; ++next) {
+      auto store = MetaStore::open(crash.left());
+      ASSERT_TRUE(store && write(**store, next, 200));
+      store->reset();
+      log = read(log_of(crash.left()));
+    }
+    const std::size_t at = log.size() - 20 - random() % 150; // in the value
+    log[at] = static_cast<char>(log[at] ^ static_cast<char>(1 + random() % 255));
+    put(log_of(crash.left()), log);
+    const auto store = MetaStore::open(crash.left());
+    ASSERT_FALSE(store);
+    EXPECT_EQ(store.code(), Errc::corrupt);
+  });
+}
+
 TEST_F(LogFileTest, NothingIsCutOffNothing) {
   EXPECT_EQ(end_of(""), 0U);
   EXPECT_EQ(end_of(std::string(100'000, '\0')), 100'000U);
