@@ -231,7 +231,7 @@ Task<HttpReply> ExportResolver::answer(ResolvedUrl url) {
   context.now = std::time(nullptr);
   HttpReply reply = file_reply(url.request(), RemoteName(), *file, context);
   if (file->fd) send_by_front(url.request(), stored, *file, context, reply);
-  if (wants_cache_tags(url.request())) add_cache_tag(reply, cache_tag_of_inode(inode));
+  if (wants_cache_tags(url.request(), reply)) add_cache_tag(reply, cache_tag_of_inode(inode));
   co_return reply;
 }
 

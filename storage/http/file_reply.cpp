@@ -4,6 +4,7 @@
 #include "common/base/cache_tag.h"
 #include "common/base/text.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <utility>
@@ -152,6 +153,13 @@ bool is_kept_by_front(const HttpRequest& request) {
 
 bool wants_cache_tags(const HttpRequest& request) {
   return !request.header(kCacheTagsHeader).empty() || is_kept_by_front(request);
+}
+
+bool wants_cache_tags(const HttpRequest& request, const HttpReply& reply) {
+  const auto is_redirect = [](const auto& header) { return header.first == "X-Accel-Redirect"; };
+  if (std::any_of(reply.headers.begin(), reply.headers.end(), is_redirect))
+    return !request.header(kCacheTagsHeader).empty();
+  return wants_cache_tags(request);
 }
 
 void add_cache_tag(HttpReply& reply, const std::string& tag) {

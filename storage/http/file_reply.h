@@ -41,6 +41,8 @@ bool is_kept_by_front(const HttpRequest& request);
 // Whether a front asks what answers are made of (common/base/cache_tag.h), or this node has to
 // remember it for one; and says so.
 bool wants_cache_tags(const HttpRequest& request);
+// The same, once the answer is there: one that the front sends from the disk is not kept.
+bool wants_cache_tags(const HttpRequest& request, const HttpReply& reply);
 void add_cache_tag(HttpReply& reply, const std::string& tag);
 
 // The answer to a GET or HEAD of an existing file: 200, 206 (one range, or multipart/byteranges),

@@ -157,7 +157,7 @@ Task<HttpReply> RulesResolver::answer(ResolvedUrl url) {
       parts_.shadow.compare(version, *decision.set, host, std::string(request.request_uri),
                             answer_of(*found));
     // The name, whatever it led to: it may lead elsewhere, or be made, tomorrow.
-    if (decision.object.kind == ObjectKind::alias && wants_cache_tags(url.request())) {
+    if (decision.object.kind == ObjectKind::alias && wants_cache_tags(url.request(), *found)) {
       for (const std::string& one : {host, host_of_names(*decision.set, host), std::string()})
         add_cache_tag(*found, cache_tag_of_alias(one, decision.object.text));
     }
@@ -304,7 +304,7 @@ Task<RulesResolver::Found> RulesResolver::serve_id(const ResolvedUrl& url, const
     add_file_headers(reply, context);
   }
   add_headers(reply, decision);
-  if (wants_cache_tags(url.request()))
+  if (wants_cache_tags(url.request(), reply))
     add_cache_tag(reply, cache_tag_of_id(group + "/" + std::string(name->canonical())));
   co_return reply;
 }
