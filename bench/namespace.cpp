@@ -161,10 +161,11 @@ std::uint64_t bytes_in(const fs::path& directory) {
   return bytes;
 }
 
-std::uint64_t resident_kib() {
+// Memory of this process that no file is behind: mapped tables are the page cache's.
+std::uint64_t anonymous_kib() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmRSS:")) return std::strtoull(line.c_str() + 6, nullptr, 10);
+    if (line.starts_with("RssAnon:")) return std::strtoull(line.c_str() + 8, nullptr, 10);
   }
   return 0;
 }
@@ -253,7 +254,7 @@ int main(int argc, char** argv) {
                   static_cast<double>(entries) / seconds_since(start_time));
     }
     std::printf("memory                 %12llu KiB\n",
-                static_cast<unsigned long long>(resident_kib()));
+                static_cast<unsigned long long>(anonymous_kib()));
   }
   {
     // Compacted, as it is after a while.

@@ -152,10 +152,8 @@ bool ServerConfig::any_tls() const {
 }
 
 std::uint32_t ServerConfig::work_thread_count() const {
-  // The other half is for disks, checksums and the kernel's side of the network: more network
-  // threads than that only take turns with them.
   const std::uint32_t wanted =
-      work_threads != 0 ? work_threads : (std::thread::hardware_concurrency() + 1) / 2;
+      work_threads != 0 ? work_threads : std::thread::hardware_concurrency();
   return std::clamp<std::uint32_t>(wanted, 1, kWorkThreadsMax);
 }
 

@@ -119,7 +119,7 @@ struct ServerConfig {
   std::uint32_t max_connections = 65'536;             // a port
   std::uint32_t max_connections_per_address = 16'384; // 0: no limit of its own
   std::uint64_t max_request_memory = 256 << 20;       // bytes of all requests together
-  std::uint32_t work_threads = 0;                     // 0: see work_thread_count()
+  std::uint32_t work_threads = 0;                     // 0: one per core; see work_thread_count()
   LogLevel log_level = LogLevel::info;
   LogFormat log_format = LogFormat::logfmt;
   std::filesystem::path cluster_secret_file; // empty: none
@@ -134,7 +134,7 @@ struct ServerConfig {
 
   // Whether any port of the FastDFS and Cairn protocols speaks TLS.
   bool any_tls() const;
-  // `work_threads`, or half the number of cores when that is 0; 1 to kWorkThreadsMax.
+  // `work_threads`, or the number of cores (1 to kWorkThreadsMax) when that is 0.
   std::uint32_t work_thread_count() const;
 };
 
