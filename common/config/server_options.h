@@ -182,7 +182,7 @@ void add_server_options(OptionList<Config>& list, std::string base_path_example)
       "max_request_memory", &Config::max_request_memory, 4 << 20, std::uint64_t{1} << 40,
       "Memory for the content of all requests together; beyond it they are refused as busy.");
   list.integer("work_threads", &Config::work_threads, 0, 1024, "threads",
-               "Network threads; 0: one per core. At most 64 are started.");
+               "Network threads of a storage node; 0: one per core. At most 64 are started.");
 
   list.heading("This node");
   Option& base_path =
