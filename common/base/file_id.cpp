@@ -29,9 +29,17 @@ std::uint64_t get_big_endian(std::span<const std::byte> bytes) {
   return value;
 }
 
+constexpr auto kNameChars = [] {
+  std::array<bool, 256> table{};
+  for (int c = '0'; c <= '9'; ++c) table[static_cast<std::size_t>(c)] = true;
+  for (int c = 'A'; c <= 'Z'; ++c) table[static_cast<std::size_t>(c)] = true;
+  for (int c = 'a'; c <= 'z'; ++c) table[static_cast<std::size_t>(c)] = true;
+  table['-'] = table['_'] = table['.'] = true;
+  return table;
+}();
+
 constexpr bool is_name_char(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
-         c == '_' || c == '.';
+  return kNameChars[static_cast<unsigned char>(c)];
 }
 
 bool all_name_chars(std::string_view text) {

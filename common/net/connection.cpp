@@ -1,6 +1,8 @@
 // Reads, writes and deadlines of a connection.
 #include "common/net/connection.h"
 
+#include "common/base/coarse_clock.h"
+#include "common/net/crowd.h"
 #include "common/net/deadlines.h"
 #include "common/net/tls.h"
 
@@ -60,7 +62,7 @@ void DeadlineService::tick() {
   timer_->expires_after(kTick);
   timer_->async_wait([this](boost::system::error_code error) {
     if (error) return;
-    const auto now = std::chrono::steady_clock::now();
+    const auto now = coarse_now();
     for (Connection* c = first_; c != nullptr; c = c->next_) {
       if (c->deadline_ > now || c->closed_) continue;
       c->timed_out_ = true;
@@ -135,7 +137,7 @@ Task<Result<std::unique_ptr<Connection>>> Connection::connect(std::string host, 
 }
 
 void Connection::set_deadline(std::chrono::milliseconds time) {
-  deadline_ = std::chrono::steady_clock::now() + time;
+  deadline_ = coarse_now() + time;
   write_timeout_ = std::chrono::milliseconds(0);
 }
 
@@ -147,7 +149,7 @@ void Connection::clear_deadline() {
 void Connection::set_write_timeout(std::chrono::milliseconds time) {
   set_deadline(time);
   write_timeout_ = time;
-  writing_since_ = std::chrono::steady_clock::now();
+  writing_since_ = coarse_now();
   written_before_ = bytes_sent_;
 }
 
@@ -155,7 +157,7 @@ void Connection::sent(std::size_t count) {
   bytes_sent_ += count;
   if (write_timeout_.count() > 0)
     deadline_ =
-        std::min(std::chrono::steady_clock::now() + write_timeout_,
+        std::min(coarse_now() + write_timeout_,
                  writing_since_ + transfer_time_max(bytes_sent_ - written_before_, write_timeout_));
 }
 
@@ -196,11 +198,11 @@ Task<Status> Connection::wait(tcp::socket::wait_type type) {
   co_return Status();
 }
 
-Task<Status> Connection::wait_readable() {
+Task<Status> Connection::wait_readable(Crowd* crowd) {
   if (has_buffered()) co_return Status();
   if (!tls_) {
     // Reading at once saves the system calls of waiting first and reading then.
-    CAIRN_CO_TRY(arrived, co_await arrival());
+    CAIRN_CO_TRY(arrived, co_await arrival(crowd));
     inbox_.assign(arrived.begin(), arrived.end());
     co_return Status();
   }
@@ -301,7 +303,7 @@ Result<Connection::Step> Connection::send(wire::View bytes, bool more) {
   }
 }
 
-std::size_t Connection::take_buffered(std::span<std::byte> out) {
+std::size_t Connection::take_ahead(std::span<std::byte> out) {
   const std::size_t count = std::min(out.size(), inbox_.size() - inbox_begin_);
   if (count == 0) return 0;
   std::memcpy(out.data(), inbox_.data() + inbox_begin_, count);
@@ -322,7 +324,7 @@ void Connection::unread(wire::View bytes) {
 }
 
 Task<Result<std::size_t>> Connection::read_some(std::span<std::byte> out) {
-  if (const std::size_t count = take_buffered(out); count > 0) co_return count;
+  if (const std::size_t count = take_ahead(out); count > 0) co_return count;
   for (;;) {
     CAIRN_CO_TRY(step, receive(out));
     if (step.count > 0) co_return step.count;
@@ -331,7 +333,7 @@ Task<Result<std::size_t>> Connection::read_some(std::span<std::byte> out) {
 }
 
 Result<std::size_t> Connection::try_read(std::span<std::byte> out) {
-  if (const std::size_t count = take_buffered(out); count > 0) return count;
+  if (const std::size_t count = take_ahead(out); count > 0) return count;
   CAIRN_TRY(step, receive(out));
   return step.count;
 }
@@ -346,7 +348,7 @@ Task<Status> Connection::read_exact(std::span<std::byte> out) {
 
 // What arrives next, at most kScratchSize; valid until the next suspension. Errors: closed,
 // timeout.
-Task<Result<wire::View>> Connection::arrival() {
+Task<Result<wire::View>> Connection::arrival(Crowd* crowd) {
   if (tls_) {
     for (;;) {
       const auto buffer = scratch();
@@ -365,6 +367,10 @@ Task<Result<wire::View>> Connection::arrival() {
   }
   for (;;) {
     CAIRN_CO_RETURN_IF_ERROR(co_await wait(tcp::socket::wait_read));
+    if (crowd != nullptr && crowd->is_full()) {
+      co_await crowd->turn();
+      if (closed_) co_return failure(0);
+    }
     const auto buffer = scratch();
     const ssize_t count = ::recv(socket_.native_handle(), buffer.data(), buffer.size(), 0);
     if (count == 0) co_return failure(0);
@@ -376,11 +382,21 @@ Task<Result<wire::View>> Connection::arrival() {
   }
 }
 
+std::optional<wire::FrameHeader> Connection::take_header() {
+  const wire::View ahead = wire::View(inbox_).subspan(inbox_begin_);
+  if (ahead.size() < wire::kHeaderSize) return std::nullopt;
+  const auto header = wire::decode<wire::FrameHeader>(ahead.first(wire::kHeaderSize));
+  if (!header || header->body_size >> 63 != 0) return std::nullopt; // read_header() tells it
+  std::array<std::byte, wire::kHeaderSize> taken;
+  take_ahead(taken);
+  return *header;
+}
+
 Task<Result<wire::FrameHeader>> Connection::read_header() {
   std::array<std::byte, wire::kHeaderSize> raw;
-  std::size_t have = take_buffered(raw);
+  std::size_t have = take_ahead(raw);
   while (have < raw.size()) {
-    CAIRN_CO_TRY(arrived, co_await arrival());
+    CAIRN_CO_TRY(arrived, co_await arrival(nullptr));
     const std::size_t wanted = std::min(raw.size() - have, arrived.size());
     std::memcpy(raw.data() + have, arrived.data(), wanted);
     have += wanted;

@@ -12,12 +12,14 @@
 #include <array>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace cairn {
 
 using asio::ip::tcp;
 
+class Crowd;
 class DeadlineService;
 class TlsClient;
 class TlsServer;
@@ -76,16 +78,22 @@ public:
   // Reads a frame header (10 bytes). No buffer is held while nothing has arrived. Errors: closed,
   // timeout, invalid_argument (a negative body length).
   Task<Result<wire::FrameHeader>> read_header();
+  // The next header if it was read ahead whole and is good: without a coroutine, as it is with
+  // most requests. Else nullopt, and read_header() is to be called.
+  std::optional<wire::FrameHeader> take_header();
   // Reads what is there without waiting; 0 when that is nothing. Errors: closed (end of stream).
   Result<std::size_t> try_read(std::span<std::byte> out);
-  // Waits until something can be read, and may read it ahead. Errors: closed, timeout.
-  Task<Status> wait_readable();
+  // Waits until something can be read, and may read it ahead. With `crowd` a request that is longer
+  // than a few words is left in the socket while that is full. Errors: closed, timeout.
+  Task<Status> wait_readable(Crowd* crowd = nullptr);
   // What has arrived on a connection where nothing is read: nothing, bytes, or its end. Never
   // waits.
   enum class Arrived : std::uint8_t { nothing, bytes, end };
   Arrived look();
   // True when bytes that were read ahead wait (a pipelining peer).
   bool has_buffered() const { return inbox_begin_ < inbox_.size(); }
+  // Takes of them what fits into `out`, and answers how much that was.
+  std::size_t take_ahead(std::span<std::byte> out);
   // Puts bytes back in front of what will be read next.
   void unread(wire::View bytes);
 
@@ -117,9 +125,8 @@ public:
 private:
   friend class DeadlineService;
 
-  std::size_t take_buffered(std::span<std::byte> out);
   Task<Status> wait(tcp::socket::wait_type type);
-  Task<Result<wire::View>> arrival();
+  Task<Result<wire::View>> arrival(Crowd* crowd);
   // One recv() or its like inside TLS; `need` says what to wait for when it gives 0 bytes. Errors:
   // closed.
   struct Step {

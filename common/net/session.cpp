@@ -2,6 +2,7 @@
 #include "common/net/session.h"
 
 #include "common/auth/access_keys.h"
+#include "common/base/coarse_clock.h"
 #include "common/net/rate_limit.h"
 
 #include <algorithm>
@@ -22,20 +23,26 @@ bool Session::may(auth::Rights right, std::string_view object) const {
 }
 
 void Body::expect_more(std::uint64_t received) {
-  const auto now = std::chrono::steady_clock::now();
+  const auto now = coarse_now();
   if (begun_ == std::chrono::steady_clock::time_point()) begun_ = now;
   const auto allowed = begun_ + transfer_time_max(received, progress_max_) - now;
   connection_.set_deadline(
       std::min(progress_max_, std::chrono::duration_cast<std::chrono::milliseconds>(allowed)));
 }
 
-Task<Status> Body::load(MemoryCharge charge) {
+bool Body::begin_load(MemoryCharge charge) {
   charge_ = std::move(charge);
   buffer_ = wire::Buffer(header_.body_size);
-  for (std::span<std::byte> rest = buffer_.span(); !rest.empty();) {
-    expect_more(header_.body_size - rest.size());
-    CAIRN_CO_TRY(count, co_await connection_.read_some(rest));
-    rest = rest.subspan(count);
+  loaded_ = connection_.take_ahead(buffer_.span());
+  whole_ = loaded_ == buffer_.size();
+  return whole_;
+}
+
+Task<Status> Body::load() {
+  while (loaded_ < buffer_.size()) {
+    expect_more(loaded_);
+    CAIRN_CO_TRY(count, co_await connection_.read_some(buffer_.span().subspan(loaded_)));
+    loaded_ += count;
   }
   whole_ = true;
   co_return Status();
@@ -117,7 +124,7 @@ void charge_bytes(const Session& session, const SessionOptions& options, std::ui
 }
 
 MemoryCharge charge_for(std::uint64_t size, const SessionOptions& options) {
-  if (options.memory == nullptr || size == 0) return {};
+  if (options.memory == nullptr || size <= kUncounted) return {};
   return options.memory->take(size);
 }
 
@@ -131,11 +138,17 @@ Task<Result<bool>> finish_request(Session& session, Body& body, Result<Reply> re
     co_return false;
   }
   // Drained before the answer: a client that still sends would otherwise take a reset for it.
-  CAIRN_CO_TRY(in_step, co_await body.drain(options.drain_max));
+  bool in_step = true;
+  if (!body.is_taken()) {
+    CAIRN_CO_TRY(drained, co_await body.drain(options.drain_max));
+    in_step = drained;
+  }
   if (!reply || !reply->sent) {
     const wire::View payload = reply ? wire::View(reply->body) : wire::View();
     const wire::Bytes frame = wire::make_reply(reply.code(), payload);
-    CAIRN_CO_RETURN_IF_ERROR(co_await connection.write(frame));
+    CAIRN_CO_TRY(written, connection.try_write(frame));
+    if (written < frame.size())
+      CAIRN_CO_RETURN_IF_ERROR(co_await connection.write(wire::View(frame).subspan(written)));
   }
   co_return in_step;
 }

@@ -5,6 +5,7 @@
 #include "common/auth/rights.h"
 #include "common/net/busy_mark.h"
 #include "common/net/connection.h"
+#include "common/net/crowd.h"
 #include "common/net/memory_budget.h"
 #include "common/net/task.h"
 #include "common/wire/frame.h"
@@ -14,6 +15,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -90,8 +92,13 @@ public:
   // Takes between 1 and out.size() bytes; 0 only at the end of the body.
   Task<Result<std::size_t>> read_some(std::span<std::byte> out);
 
-  // For serve(): brings the body into memory, which `charge` has paid for until the body goes.
-  Task<Status> load(MemoryCharge charge);
+  // For serve(): takes memory for the body, which `charge` has paid for until the body goes, and
+  // what was read ahead of it. True: that is all of it, is_whole(); else call load().
+  bool begin_load(MemoryCharge charge);
+  // For serve(): brings in what begin_load() did not find.
+  Task<Status> load();
+  // True when nothing is left on the connection that belongs to this body.
+  bool is_taken() const { return whole_ || left_ == 0; }
   // For serve(): throws away what is left, if it is at most `bytes_max`; false if it is more.
   Task<Result<bool>> drain(std::uint64_t bytes_max);
 
@@ -104,6 +111,7 @@ private:
   std::chrono::milliseconds progress_max_;
   std::chrono::steady_clock::time_point begun_; // when the first piece was waited for
   std::uint64_t left_;
+  std::size_t loaded_ = 0; // bytes of buffer_, until it is whole
   bool whole_ = false;
   MemoryCharge charge_;
   wire::Buffer buffer_;
@@ -178,6 +186,9 @@ struct SessionOptions {
 };
 
 namespace detail {
+// Bodies up to this are not counted: with the memory of its connection nobody notices them.
+inline constexpr std::uint64_t kUncounted = 512;
+
 // Takes the memory for a body of `size` bytes; empty without a budget, or when it is used up.
 MemoryCharge charge_for(std::uint64_t size, const SessionOptions& options);
 
@@ -202,6 +213,7 @@ template <class Server>
 Task<Status> serve(Server& server, const HandlerTable<Server>& table, const SessionOptions& options,
                    Session& session) {
   Connection& connection = session.connection;
+  Crowd& crowd = crowd_of(connection);
   for (;;) {
     // The first request must come in time; later an idle connection may stay for ever.
     if (!session.known())
@@ -210,11 +222,16 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
       connection.set_deadline(options.io_timeout);
     else
       connection.clear_deadline();
-    CAIRN_CO_RETURN_IF_ERROR(co_await connection.wait_readable());
+    CAIRN_CO_RETURN_IF_ERROR(co_await connection.wait_readable(session.peer ? nullptr : &crowd));
     if (options.stopping != nullptr && *options.stopping) co_return Error{Errc::closed, "stopping"};
     const BusyMark busy(options.busy);
     if (session.known()) connection.set_deadline(options.io_timeout);
-    CAIRN_CO_TRY(header, co_await connection.read_header());
+    std::optional<wire::FrameHeader> arrived = connection.take_header();
+    if (!arrived) {
+      CAIRN_CO_TRY(read, co_await connection.read_header());
+      arrived = read;
+    }
+    const wire::FrameHeader header = *arrived;
     if (header.command == static_cast<std::uint8_t>(wire::Command::quit))
       co_return Error{Errc::closed, "quit"};
 
@@ -229,9 +246,11 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
     bool memory_short = false;
     if (header.body_size <= options.inline_max) {
       MemoryCharge charge = detail::charge_for(header.body_size, options);
-      memory_short = options.memory != nullptr && header.body_size > 0 && !charge;
-      if (!memory_short) CAIRN_CO_RETURN_IF_ERROR(co_await body.load(std::move(charge)));
+      memory_short = options.memory != nullptr && header.body_size > detail::kUncounted && !charge;
+      if (!memory_short && !body.begin_load(std::move(charge)))
+        CAIRN_CO_RETURN_IF_ERROR(co_await body.load());
     }
+    const CrowdMark mark(body.is_whole() && !session.peer ? &crowd : nullptr);
     Result<Reply> reply = Error{Errc::invalid_argument, "unknown command"};
     Status may = entry == nullptr ? Status() : detail::check_access(session, entry->rule);
     if (may) may = detail::take_request(session, options);
@@ -246,8 +265,8 @@ Task<Status> serve(Server& server, const HandlerTable<Server>& table, const Sess
       reply = co_await entry->function(server, session, body);
     }
     CAIRN_CO_TRY(go_on, co_await detail::finish_request(session, body, std::move(reply), options));
-    detail::charge_bytes(session, options,
-                         body.size() - body.left() + connection.bytes_sent() - sent_before);
+    const std::uint64_t received = body.is_whole() ? body.size() : body.size() - body.left();
+    detail::charge_bytes(session, options, received + connection.bytes_sent() - sent_before);
     if (!go_on) co_return Error{Errc::closed, "ended after an error reply"};
     if (!session.known()) co_return Error{Errc::denied, connection.peer() + ": no proof"};
     ++session.requests;

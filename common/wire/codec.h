@@ -267,9 +267,19 @@ bool decode_from(Reader& reader, M& message, bool lenient) {
       M::fields());
 }
 
+// Bytes of a message, those of its variable fields left out.
+template <class M>
+constexpr std::size_t fixed_size_of = std::apply(
+    [](auto... field) {
+      return (std::size_t{0} + ... +
+              (decltype(field)::size == kVariable ? std::size_t{0} : decltype(field)::size));
+    },
+    M::fields());
+
 template <class M>
 Bytes encode(const M& message) {
   Bytes out;
+  out.reserve(fixed_size_of<M>);
   Writer writer(out);
   encode_into(writer, message);
   return out;

@@ -35,6 +35,16 @@ bool is_verified(const Context& context, const OpenedFile& opened, std::uint64_t
   return context.store.verdict(opened, offset, length) == Verdict::good;
 }
 
+std::optional<OpenedFile> open_at_once(Context& context, const RemoteName& name,
+                                       std::uint64_t offset, std::uint64_t length) {
+  if (context.store.is_out(name.store_path()) || read_at_owner(context, name)) return std::nullopt;
+  auto cached = context.store.open_cached(name);
+  if (!cached || !*cached) return std::nullopt;
+  const std::uint64_t wanted = length == 0 ? kFileSizeMax : length;
+  if (!is_verified(context, **cached, offset, ahead(**cached, offset, wanted))) return std::nullopt;
+  return *std::move(*cached);
+}
+
 Task<Result<std::optional<OpenedFile>>> open_here(Context& context, const RemoteName& name,
                                                   std::uint64_t offset, std::uint64_t length) {
   if (context.store.is_out(name.store_path())) co_return std::optional<OpenedFile>();

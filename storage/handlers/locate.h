@@ -10,6 +10,11 @@ namespace cairn::storage {
 // goes on from there.
 inline constexpr std::uint64_t kVerifyAhead = 4 << 20;
 
+// What open_here() would answer for a file whose name and verdict are in memory, without waiting
+// for anything; nullopt: ask open_here() or locate(). Length 0: to the end.
+std::optional<OpenedFile> open_at_once(Context& context, const RemoteName& name,
+                                       std::uint64_t offset, std::uint64_t length);
+
 // A file on this node's disk, ready to be read, of which the first kVerifyAhead bytes of [offset,
 // offset + length) are right; nullopt: it is not here (or its copy is damaged), ask another member.
 // Errors: not_found (it was deleted), is_directory, invalid_argument.

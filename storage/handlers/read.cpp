@@ -61,26 +61,34 @@ Task<Status> send_here(Context& context, Session& session, const RemoteName& nam
     };
     CAIRN_CO_RETURN_IF_ERROR(co_await pool.run(std::move(read)));
   }
-  co_return co_await session.connection.write(frame.view());
+  CAIRN_CO_TRY(written, session.connection.try_write(frame.view()));
+  if (written == frame.size()) co_return Status();
+  co_return co_await session.connection.write(frame.view().subspan(written));
 }
 
 Task<Result<Reply>> download(Context& context, Session& session, Body& body) {
-  CAIRN_CO_TRY(all, co_await take_all(body));
-  CAIRN_CO_TRY(request, wire::decode<wire::Download>(all));
+  // Shorter than what is loaded before a handler begins, by its CommandRule.
+  CAIRN_CO_TRY(request, wire::decode<wire::Download>(body.whole()));
   if ((request.offset | request.length) >> 63 != 0)
     co_return Error{Errc::invalid_argument, "negative offset or length"};
   CAIRN_CO_RETURN_IF_ERROR(check_group(context, request.group));
   CAIRN_CO_TRY(name, parse_name(context, session, request.name, auth::kRead));
   CAIRN_CO_TRY(ticket, begin_under(context.downloads));
   Counted counted(context.counters.download);
-  CAIRN_CO_TRY(located, co_await locate(context, name, request.offset, request.length));
-  if (located.there) {
-    const std::uint64_t length = located.there->length;
+  std::optional<OpenedFile> here = open_at_once(context, name, request.offset, request.length);
+  std::optional<RemoteFile> there;
+  if (!here) {
+    CAIRN_CO_TRY(located, co_await locate(context, name, request.offset, request.length));
+    here = std::move(located.here);
+    if (located.there) there.emplace(*std::move(located.there));
+  }
+  if (there) {
+    const std::uint64_t length = there->length;
     const wire::Bytes header = reply_header(length);
     counted.add_bytes(length);
     CAIRN_CO_RETURN_IF_ERROR(co_await session.connection.write(header, /*more=*/true));
     // The length is promised: what breaks from here on can only end the connection.
-    auto sent = co_await pass_on(context, session.connection, name, std::move(located.there),
+    auto sent = co_await pass_on(context, session.connection, name, std::move(there),
                                  request.offset, length);
     if (!sent)
       session.connection.close();
@@ -88,7 +96,7 @@ Task<Result<Reply>> download(Context& context, Session& session, Body& body) {
       counted.succeed();
     co_return Reply::already_sent();
   }
-  const OpenedFile& opened = *located.here;
+  const OpenedFile& opened = *here;
   CAIRN_CO_TRY(length, clip(opened.size, request.offset, request.length));
   counted.add_bytes(length);
   auto sent = co_await send_here(context, session, name, opened, request.offset, length);

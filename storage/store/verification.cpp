@@ -1,5 +1,6 @@
 // Checksums of stored files: where they are kept, verifying a copy before it is served, keeping
 // them right through changes, and putting a good copy in the place of a damaged one.
+#include "common/base/coarse_clock.h"
 #include "common/base/crc32.h"
 #include "common/base/durable_file.h"
 #include "common/wire/origin_mark.h"
@@ -219,7 +220,7 @@ void Store::note_written(int fd) {
 // --- verifying
 
 Verdict Store::verdict(const OpenedFile& opened, std::uint64_t offset, std::uint64_t length) const {
-  return verdicts_.find(opened.stamp, offset, length, Clock::now());
+  return verdicts_.find(opened.stamp, offset, length, coarse_now());
 }
 
 Status Store::found_damaged(const RemoteName& name, const CopyStamp& copy, std::string why) {

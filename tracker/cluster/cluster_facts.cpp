@@ -370,6 +370,12 @@ const NodeFact* ClusterFacts::find(std::uint32_t id) const {
   return found == nodes_.end() ? nullptr : &found->second;
 }
 
+const NodeFact* ClusterFacts::resolve(std::string_view group, SourceRef source) const {
+  if (const auto id = source.server_id())
+    if (const NodeFact* node = find(*id)) return node;
+  return resolve(group, source.text());
+}
+
 const NodeFact* ClusterFacts::resolve(std::string_view group, std::string_view source) const {
   auto parsed = parse_source_ref(source);
   if (!parsed) return nullptr;

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "common/auth/access_keys.h"
+#include "common/base/file_id.h"
 #include "common/base/result.h"
 #include "common/wire/mutation.h"
 #include "common/wire/native.h"
@@ -181,6 +182,7 @@ public:
   // The node that `source` in a file name of `group` means: by ID, by the address of a node of the
   // group, or by alias (whose node may be of any group). nullptr: unknown.
   const NodeFact* resolve(std::string_view group, std::string_view source) const;
+  const NodeFact* resolve(std::string_view group, SourceRef source) const;
 
   friend bool operator==(const ClusterFacts&, const ClusterFacts&) = default;
 

@@ -50,7 +50,7 @@ bool is_normal(const RemoteName& name) {
 // Who stored the file, if it is a member now; nullptr: unknown.
 const Node* source_of(const ClusterState& cluster, std::string_view group, const RemoteName& name) {
   if (!name.fields()) return nullptr;
-  const NodeFact* fact = cluster.facts().resolve(group, name.fields()->source.text());
+  const NodeFact* fact = cluster.facts().resolve(group, name.fields()->source);
   if (fact == nullptr || fact->group != group) return nullptr;
   return cluster.find(fact->id);
 }
@@ -238,8 +238,8 @@ Result<const Node*> Selection::for_fetch(const ClusterState& cluster, std::strin
   const std::string_view last = last_of(last_read_, group);
   const Node* chosen = nullptr;
   if (is_normal(name)) {
-    CAIRN_TRY(eligible, eligible_for_fetch(cluster, group, name, now_s));
-    chosen = next_after(eligible, last, [](const Node&) { return true; });
+    const auto having = eligible(nodes, source, group, name, now_s);
+    chosen = next_after(having, last, [](const Node&) { return true; });
   } else {
     chosen = next_after(nodes, last, [](const Node&) { return true; });
   }
@@ -253,10 +253,15 @@ Result<std::vector<const Node*>> Selection::eligible_for_fetch(const ClusterStat
                                                                std::uint64_t now_s) {
   const std::vector<const Node*> nodes = readable(cluster, group);
   if (nodes.empty()) return Error{Errc::not_found, "nobody can be read in " + std::string(group)};
-  const Node* source = source_of(cluster, group, name);
-  std::vector<const Node*> eligible;
+  return eligible(nodes, source_of(cluster, group, name), group, name, now_s);
+}
+
+std::vector<const Node*> Selection::eligible(const std::vector<const Node*>& nodes,
+                                             const Node* source, std::string_view group,
+                                             const RemoteName& name, std::uint64_t now_s) const {
+  std::vector<const Node*> having;
   if (!is_normal(name)) {
-    if (source != nullptr && source->can_read()) eligible.push_back(source);
+    if (source != nullptr && source->can_read()) having.push_back(source);
   } else if (name.fields()) {
     const std::uint64_t stored = name.fields()->timestamp;
     const bool old = stored + rules_.sync_delay_max_s < now_s;
@@ -264,13 +269,13 @@ Result<std::vector<const Node*>> Selection::eligible_for_fetch(const ClusterStat
     for (const Node* node : nodes) {
       const std::uint64_t synced = synced_until(*node, source);
       if (node == source || old || synced > stored || (settled && synced + 1 >= stored))
-        eligible.push_back(node);
+        having.push_back(node);
     }
   }
-  if (!eligible.empty()) return eligible;
+  if (!having.empty()) return having;
   // Nobody has it for certain: whom the round robin comes to next asks the others.
   const auto next = next_after(nodes, last_of(last_read_, group), [](const Node&) { return true; });
-  return std::vector<const Node*>{next};
+  return {next};
 }
 
 Result<std::vector<const Node*>> Selection::for_fetch_all(const ClusterState& cluster,

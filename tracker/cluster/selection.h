@@ -110,6 +110,11 @@ private:
   const Node* choose_node(const std::vector<const Node*>& takers, std::string_view group);
   std::uint8_t choose_path(const Node& node);
 
+  // eligible_for_fetch() among `nodes`, which can be read; `source` is null when it is unknown.
+  std::vector<const Node*> eligible(const std::vector<const Node*>& nodes, const Node* source,
+                                    std::string_view group, const RemoteName& name,
+                                    std::uint64_t now_s) const;
+
   SelectionRules rules_;
   std::string last_group_; // taken last by round robin
   Cursors last_written_;   // group -> node

@@ -63,6 +63,7 @@ wire::Bytes layout_upload_targets(const UploadTargets& targets, std::size_t widt
 
 wire::Bytes layout_fetch_target(const Node& node, std::size_t width) {
   wire::Bytes out;
+  out.reserve(kGroupNameMax + width + 8);
   wire::Writer writer(out);
   writer.padded(node.fact.group, kGroupNameMax);
   append_endpoint(writer, node, width);

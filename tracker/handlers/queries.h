@@ -9,6 +9,8 @@
 #include "tracker/cluster/cluster_state.h"
 #include "tracker/cluster/selection.h"
 
+#include <boost/asio/ip/address.hpp>
+
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -32,7 +34,7 @@ struct Query {
   const ClusterState& cluster;
   Selection& selection;
   std::uint64_t now_s = 0; // unix seconds
-  std::string caller;      // numeric address of the client
+  boost::asio::ip::address caller;
   // The trackers, this one first. Asked by few commands.
   std::function<std::vector<TrackerSeen>()> trackers = {};
   // The groups the caller may write to; empty: all.

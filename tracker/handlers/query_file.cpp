@@ -46,8 +46,7 @@ Result<wire::Bytes> query_fetch_all(Query& query, wire::View body) {
             query.selection.for_fetch_all(query.cluster, asked.group, asked.name, query.now_s));
   const Node* source = nullptr;
   if (asked.name.fields()) {
-    const NodeFact* fact =
-        query.cluster.facts().resolve(asked.group, asked.name.fields()->source.text());
+    const NodeFact* fact = query.cluster.facts().resolve(asked.group, asked.name.fields()->source);
     if (fact != nullptr) source = query.cluster.find(fact->id);
   }
   return layout_fetch_targets(nodes, source, address_width(query.config, query.cluster),

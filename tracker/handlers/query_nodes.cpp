@@ -33,7 +33,7 @@ Result<const Node*> find_by_address(const Query& query, wire::View body) {
   if (!query.cluster.has_group(request.group))
     return Error{Errc::not_found, "no group " + request.group};
   const std::string text = request.name.c_str();
-  std::string host = text.empty() ? query.caller : text;
+  std::string host = text.empty() ? query.caller.to_string() : text;
   std::uint16_t port = 0;
   if (!is_ip_address(host)) {
     CAIRN_TRY(address, parse_host_port(host));

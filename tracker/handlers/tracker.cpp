@@ -255,7 +255,7 @@ Query Tracker::query(const Session& session) {
                cluster_,
                selection_,
                now().unix_s,
-               session.connection.peer_address().to_string(),
+               session.connection.peer_address(),
                [this, &session] { return trackers(&session); },
                std::move(may_write)};
 }

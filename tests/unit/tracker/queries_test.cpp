@@ -38,9 +38,12 @@ protected:
   }
 
   Result<wire::Bytes> ask(Result<wire::Bytes> (*query)(Query&, wire::View), wire::Bytes body = {}) {
-    Query context{tracker_config, cluster.state, selection,
-                  kNow,           "192.168.1.1", [this] {
-                    return trackers; }};
+    Query context{tracker_config,
+                  cluster.state,
+                  selection,
+                  kNow,
+                  boost::asio::ip::make_address("192.168.1.1"),
+                  [this] { return trackers; }};
     return query(context, body);
   }
 
