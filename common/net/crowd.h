@@ -20,7 +20,7 @@ public:
   static inline asio::execution_context::id id;
 
   // Requests inside at which the next ones wait.
-  static constexpr std::size_t kInsideMax = 512;
+  static constexpr std::size_t kInsideMax = 256;
 
   explicit Crowd(asio::execution_context& context) : asio::execution_context::service(context) {}
 
