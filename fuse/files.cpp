@@ -582,8 +582,8 @@ Task<void> Mount::write_back_old() {
     for (const auto& [inode, node] : nodes_) {
       const bool crowded = unstored_ > kUnstoredMax / 2;
       if (!node->dirty.empty() && (crowded || node->dirty_since < old)) due.push_back(node);
-      if (node->ahead && node->ahead->begun < old) node->ahead.reset(); // nobody reads it
     }
+    drop_unread(old);
     for (const NodeRef& node : due) seal(node);
   }
 }

@@ -216,14 +216,18 @@ private:
   // --- small files, fetched before they are read (ahead.cpp)
   // What a lookup or a listing tells of a file, for an open that may follow.
   void remember_content(const wire::NsNodeReply& reply);
+  // Begins to fetch a file that was looked up, if those that are looked up are opened as a rule.
+  void fetch_after_lookup(const wire::NsNodeReply& reply);
   // Begins to fetch a file that is about to be opened for reading, by what is remembered of it.
   void fetch_before_open(const NodeRef& node);
   // The same once it is opened, unless that is under way or the kernel has its pages.
   void fetch_after_open(const NodeRef& node, const wire::NsNodeReply& reply, bool pages_kept);
-  void begin_fetch(const NodeRef& node, std::uint64_t version, std::uint64_t size,
-                   std::vector<wire::NsExtent> extents);
-  Task<void> fetch_ahead(NodeRef node, std::shared_ptr<Ahead> ahead,
-                         std::vector<wire::NsExtent> extents);
+  // nullptr: it is not worth it, or too much is fetched already.
+  std::shared_ptr<Ahead> begin_fetch(std::uint64_t version, std::uint64_t size,
+                                     std::vector<wire::NsExtent> extents);
+  Task<void> fetch_ahead(std::shared_ptr<Ahead> ahead, std::vector<wire::NsExtent> extents);
+  // Forgets what was fetched before `old` and not read.
+  void drop_unread(std::chrono::steady_clock::time_point old);
   // Waits for what is fetched and copies bytes from `offset` on. False: they are not there.
   Task<bool> read_ahead(NodeRef node, std::shared_ptr<Ahead> ahead, std::uint64_t offset,
                         std::span<std::byte> out);
@@ -263,9 +267,12 @@ private:
     std::uint64_t data_version = 0;
     std::uint64_t size = 0;
     std::vector<wire::NsExtent> extents;
+    bool looked_up = false;       // alone, not in a listing
+    std::shared_ptr<Ahead> ahead; // begun at the lookup
   };
   std::unordered_map<std::uint64_t, Remembered> remembered_; // by inode
-  int ahead_score_ = 0; // rises when what was fetched is read, falls when it is not
+  int lookup_score_ = 0; // rises when a file is opened that was looked up, falls when one is not
+  int ahead_score_ = 0;  // rises when what was fetched is read, falls when it is not
   std::uint32_t ahead_refused_ = 0;
   // Until then files that are looked up are held: one was replaced between its lookup and its open.
   std::chrono::steady_clock::time_point replaced_until_;

@@ -60,6 +60,7 @@ Task<void> Mount::lookup(Ask ask, std::uint64_t parent, std::string name) {
   if (said.error != ENOENT) {
     if (said) remember_content(said.reply);
     answer_entry(ask, said, parent);
+    if (said) fetch_after_lookup(said.reply);
     co_return;
   }
   // That there is nothing can be believed too: we are told when the name is made.

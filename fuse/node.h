@@ -32,8 +32,12 @@ struct Batch {
 // Content of a small file, fetched while it is being opened.
 struct Ahead {
   // `all` counts the bytes of all of them, and outlives them.
-  Ahead(std::uint64_t version, std::uint64_t size, std::uint64_t& all)
-      : data_version(version), bytes(static_cast<std::size_t>(size)), all_(all) {
+  Ahead(const asio::any_io_executor& executor, std::uint64_t version, std::uint64_t size,
+        std::uint64_t& all)
+      : data_version(version),
+        bytes(static_cast<std::size_t>(size)),
+        fetched(executor, asio::steady_timer::time_point::max()),
+        all_(all) {
     all_ += bytes.size();
   }
   ~Ahead() { all_ -= bytes.size(); }
@@ -44,7 +48,8 @@ struct Ahead {
   const std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
   wire::Bytes bytes; // as many from the beginning on
   bool done = false;
-  bool good = false; // when done
+  bool good = false;          // when done
+  asio::steady_timer fetched; // cancelled then; never armed, so many may wait
 
 private:
   std::uint64_t& all_;

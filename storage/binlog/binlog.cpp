@@ -255,6 +255,14 @@ void Binlog::enqueue(std::unique_ptr<Waiter> waiter) {
   commit_wake_.notify_one();
 }
 
+void Binlog::commit_or_enqueue(std::unique_ptr<Waiter> waiter) {
+  CommitLock lock(commit_mutex_);
+  waiters_.push_back(std::move(waiter));
+  // While others wait too the commit thread goes on from one batch to the next.
+  if (!committing_ && waiters_.size() == 1) commit_round(lock);
+  if (stopping_ || !waiters_.empty()) commit_wake_.notify_one();
+}
+
 Task<Status> Binlog::commit(std::uint64_t seq) {
   if (committed_.load() >= seq) co_return Status();
   auto initiate = [this, seq](auto handler) {
@@ -348,46 +356,64 @@ void Binlog::clean_journal() {
   if (!status) spdlog::error("binlog: {}", status.error().text());
 }
 
+// Commits what was appended, and answers those who wait for it. With the lock, and without it in
+// between.
+void Binlog::commit_round(CommitLock& lock) {
+  committing_ = true;
+  const bool crowded = waiters_.size() > kLingerAbove;
+  lock.unlock();
+  if (crowded) std::this_thread::sleep_for(kLinger);
+
+  std::uint64_t target = 0;
+  bool files_too = false;
+  {
+    const std::lock_guard appending(append_mutex_);
+    committed_batch_.clear();
+    committed_batch_.swap(batch_);
+    files_too = std::exchange(batch_needs_files_, false);
+    target = end_.load();
+  }
+  const Status status = make_durable(committed_batch_, target, files_too);
+  if (status)
+    committed_ = target;
+  else
+    spdlog::error("binlog: commit failed: {}", status.error().text());
+
+  std::vector<std::unique_ptr<Waiter>> done;
+  lock.lock();
+  for (auto& waiter : waiters_)
+    if (waiter->seq <= target) done.push_back(std::move(waiter));
+  std::erase(waiters_, nullptr);
+  lock.unlock();
+  for (auto& waiter : done) waiter->done(status);
+  if (status) notify();
+  lock.lock();
+  committing_ = false;
+  last_commit_ = std::chrono::steady_clock::now();
+}
+
+// Empties the journal after a while without a commit.
+void Binlog::clean_round(CommitLock& lock) {
+  if (!journal_ || std::chrono::steady_clock::now() - last_commit_ < kIdle) return;
+  committing_ = true;
+  lock.unlock();
+  clean_journal();
+  lock.lock();
+  committing_ = false;
+}
+
 void Binlog::commit_loop() {
-  JournalBatch batch;
-  std::unique_lock lock(commit_mutex_);
+  CommitLock lock(commit_mutex_);
   for (;;) {
-    const auto called = [this] { return stopping_ || !waiters_.empty(); };
-    if (!commit_wake_.wait_for(lock, kIdle, called)) {
-      lock.unlock();
-      if (journal_) clean_journal();
-      lock.lock();
+    const auto called = [this] { return !committing_ && (stopping_ || !waiters_.empty()); };
+    const auto now = std::chrono::steady_clock::now();
+    const auto idle = last_commit_ + kIdle;
+    if (!commit_wake_.wait_until(lock, idle > now ? idle : now + kIdle, called)) {
+      if (!committing_) clean_round(lock);
       continue;
     }
     if (waiters_.empty()) break;
-    const bool crowded = waiters_.size() > kLingerAbove;
-    lock.unlock();
-    if (crowded) std::this_thread::sleep_for(kLinger);
-
-    std::uint64_t target = 0;
-    bool files_too = false;
-    {
-      const std::lock_guard appending(append_mutex_);
-      batch.clear();
-      batch.swap(batch_);
-      files_too = std::exchange(batch_needs_files_, false);
-      target = end_.load();
-    }
-    const Status status = make_durable(batch, target, files_too);
-    if (status)
-      committed_ = target;
-    else
-      spdlog::error("binlog: commit failed: {}", status.error().text());
-
-    std::vector<std::unique_ptr<Waiter>> done;
-    lock.lock();
-    for (auto& waiter : waiters_)
-      if (waiter->seq <= target) done.push_back(std::move(waiter));
-    std::erase(waiters_, nullptr);
-    lock.unlock();
-    for (auto& waiter : done) waiter->done(status);
-    if (status) notify();
-    lock.lock();
+    commit_round(lock);
   }
   lock.unlock();
   clean_journal();

@@ -14,6 +14,7 @@
 #include "storage/binlog/record.h"
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
@@ -67,14 +68,21 @@ public:
     if (committed_.load() >= seq) return done(Status());
     enqueue(std::make_unique<Waiting<Done>>(seq, std::move(done)));
   }
+  // The same for a thread that may block: with nobody else to wait for it commits itself, since
+  // waking the commit thread takes a quarter of what the flush does. `done` may be called on it.
+  template <class Done>
+  void commit_then(std::uint64_t seq, Done done) {
+    if (committed_.load() >= seq) return done(Status());
+    commit_or_enqueue(std::make_unique<Waiting<Done>>(seq, std::move(done)));
+  }
 
   // Position of the last appended record, 0 when there never was one. Any thread.
   std::uint64_t end_seq() const { return end_.load(); }
-  // Position up to which records may go to peers. Any thread.
+  // Position up to which records are durable, and may go to peers. Any thread.
   std::uint64_t committed_seq() const { return committed_.load(); }
   // Position up to which the log was committed when it was opened, nullopt: that is not known (no
   // journal, as with relaxed durability) and all that is there counts. Records behind it were never
-  // acknowledged, nor sent to peers.
+  // acknowledged; peers may have new files among them (ChangeSource::may_go_ahead()).
   std::optional<std::uint64_t> committed_at_open() const { return committed_at_open_; }
   // Recovery has done with the records behind committed_at_open(): from the next commit on they
   // count like all others.
@@ -123,6 +131,10 @@ private:
   Status finish_checkpoint(bool wait);
   void clean_journal();
   void enqueue(std::unique_ptr<Waiter> waiter);
+  void commit_or_enqueue(std::unique_ptr<Waiter> waiter);
+  using CommitLock = std::unique_lock<std::mutex>; // of commit_mutex_
+  void commit_round(CommitLock& lock);
+  void clean_round(CommitLock& lock);
   void commit_loop();
   void notify();
 
@@ -140,15 +152,18 @@ private:
   std::atomic<std::uint64_t> own_files_{0};
   std::atomic<std::uint64_t> own_bytes_{0};
 
-  mutable std::mutex commit_mutex_; // guards waiters_ and stopping_
+  mutable std::mutex commit_mutex_; // guards what follows, up to the atomics
   std::condition_variable commit_wake_;
   std::vector<std::unique_ptr<Waiter>> waiters_;
   bool stopping_ = false;
+  bool committing_ = false; // a thread commits, or cleans the journal
+  std::chrono::steady_clock::time_point last_commit_{};
   std::atomic<std::uint64_t> committed_{0};
   std::optional<std::uint64_t> committed_at_open_; // constant after open()
   std::atomic<bool> recovered_{false};
   std::thread commit_thread_;
-  // Of the commit thread, once it runs.
+  // Of the thread that has set committing_, once the commit thread runs.
+  JournalBatch committed_batch_; // its memory is used again
   std::unique_ptr<Journal> journal_;
   std::future<Status> checkpoint_; // of the journal file that was left last, while it is due
   bool sync_due_ = false;          // the last commit failed
@@ -165,16 +180,22 @@ public:
   explicit BinlogReader(Binlog& binlog, std::uint64_t after_seq = 0);
   ~BinlogReader();
 
-  // The next record up to committed_seq(); nullopt when there is none yet. Errors: not_found (the
-  // records after `after_seq` were pruned: bring the peer up from the catalogue), corrupt (the
-  // reader has moved behind the damage; records in between are lost).
-  Result<std::optional<LogRecord>> next();
+  // The next record up to committed_seq(), or up to `ahead` if that is further: such a record is in
+  // the log and not durable yet. nullopt when there is none yet. Errors: not_found (the records
+  // after `after_seq` were pruned: bring the peer up from the catalogue), corrupt (the reader has
+  // moved behind the damage; records in between are lost).
+  Result<std::optional<LogRecord>> next(std::uint64_t ahead = 0);
+  // The same on a thread that must not block: reads only what is in the page cache. nullopt also
+  // when next() could give one; needs_disk() says so then.
+  Result<std::optional<LogRecord>> next_cached(std::uint64_t ahead);
+  bool needs_disk() const { return needs_disk_; }
 
   // Position of the last record returned (or what it began with).
   std::uint64_t position() const { return position_; }
 
 private:
   Status open_for(std::uint64_t after_seq);
+  Result<std::optional<LogRecord>> read(std::uint64_t ahead, bool cached_only);
 
   Binlog& binlog_;
   std::uint64_t position_;
@@ -183,7 +204,8 @@ private:
   std::uint64_t offset_ = 0;
   wire::Bytes buffer_;
   std::size_t buffer_begin_ = 0;
-  std::uint64_t committed_seen_ = 0;
+  std::uint64_t end_seen_ = 0; // records up to here may be given
+  bool needs_disk_ = false;
 };
 
 } // namespace cairn::storage

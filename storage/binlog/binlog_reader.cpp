@@ -2,13 +2,23 @@
 #include "storage/binlog/binlog.h"
 #include "storage/binlog/segment.h"
 
+#include <algorithm>
 #include <fcntl.h>
+#include <span>
+#include <sys/uio.h>
 #include <unistd.h>
 
 namespace cairn::storage {
 
 namespace {
-constexpr std::size_t kReadSize = 256 * 1024;
+// Cleared before each read, which at the end of the log gives a record or two.
+constexpr std::size_t kReadSize = 32 * 1024;
+
+// As pread(); `cached_only`: EAGAIN if that would wait for the disk.
+ssize_t read_at(int fd, std::span<std::byte> out, std::uint64_t offset, bool cached_only) {
+  iovec piece{out.data(), out.size()};
+  return ::preadv2(fd, &piece, 1, static_cast<off_t>(offset), cached_only ? RWF_NOWAIT : 0);
+}
 } // namespace
 
 BinlogReader::BinlogReader(Binlog& binlog, std::uint64_t after_seq)
@@ -44,16 +54,31 @@ Status BinlogReader::open_for(std::uint64_t after_seq) {
   return Status();
 }
 
-Result<std::optional<LogRecord>> BinlogReader::next() {
-  if (position_ >= committed_seen_) committed_seen_ = binlog_.committed_seq();
-  if (position_ >= committed_seen_) return std::optional<LogRecord>();
+Result<std::optional<LogRecord>> BinlogReader::next(std::uint64_t ahead) {
+  return read(ahead, /*cached_only=*/false);
+}
+
+Result<std::optional<LogRecord>> BinlogReader::next_cached(std::uint64_t ahead) {
+  return read(ahead, /*cached_only=*/true);
+}
+
+Result<std::optional<LogRecord>> BinlogReader::read(std::uint64_t ahead, bool cached_only) {
+  needs_disk_ = false;
+  if (position_ >= end_seen_)
+    end_seen_ = std::max(binlog_.committed_seq(), std::min(ahead, binlog_.end_seq()));
+  if (position_ >= end_seen_) return std::optional<LogRecord>();
+  const auto later = [this] {
+    needs_disk_ = true;
+    return std::optional<LogRecord>();
+  };
+  if (fd_ < 0 && cached_only) return later();
   if (fd_ < 0) CAIRN_RETURN_IF_ERROR(open_for(position_));
   for (;;) {
     const wire::View ready = wire::View(buffer_).subspan(buffer_begin_);
     std::size_t size = 0;
     auto record = parse_record(ready, size);
     if (record && record->has_value()) {
-      if ((*record)->seq > committed_seen_) return std::optional<LogRecord>();
+      if ((*record)->seq > end_seen_) return std::optional<LogRecord>();
       buffer_begin_ += size;
       if ((*record)->seq <= position_) continue; // before where we began
       position_ = (*record)->seq;
@@ -65,11 +90,13 @@ Result<std::optional<LogRecord>> BinlogReader::next() {
       buffer_begin_ = 0;
       const std::size_t have = buffer_.size();
       buffer_.resize(have + kReadSize);
-      const ssize_t count =
-          ::pread(fd_, buffer_.data() + have, kReadSize, static_cast<off_t>(offset_));
+      const ssize_t count = read_at(fd_, std::span(buffer_).subspan(have), offset_, cached_only);
       if (count < 0) {
+        const int error = errno;
         buffer_.resize(have);
-        return errno_error("read binlog", errno);
+        // EOPNOTSUPP: the file system does not say what it has in memory.
+        if (cached_only && (error == EAGAIN || error == EOPNOTSUPP)) return later();
+        return errno_error("read binlog", error);
       }
       arrived = static_cast<std::size_t>(count);
       buffer_.resize(have + arrived);
@@ -88,6 +115,7 @@ Result<std::optional<LogRecord>> BinlogReader::next() {
       if (!record) return std::move(record).error();
       return std::optional<LogRecord>();
     }
+    if (cached_only) return later();
     const bool damaged = !record || !buffer_.empty();
     position_ = std::max(position_, next_segment - 1);
     CAIRN_RETURN_IF_ERROR(open_for(next_segment - 1));

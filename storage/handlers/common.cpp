@@ -125,6 +125,10 @@ Result<Copies> copies_wanted(const Context& context, std::uint8_t flags) {
   return copies;
 }
 
+void begin_copies(Context& context, const Result<Change>& made, const Copies& copies) {
+  if (made && made->seq != 0 && copies.wanted > 1) context.sync.send_ahead(made->seq);
+}
+
 Task<Result<Change>> copied(Context& context, Result<Change> change, Copies& copies) {
   if (!change || change->seq == 0 || copies.wanted <= 1) co_return change;
   copies.have = co_await context.sync.wait_for_copies(change->seq, copies.wanted,

@@ -183,7 +183,7 @@ Task<Result<Change>> durable(Context& context, DiskPool& pool, F work) {
           if (made && !status) made = std::move(status).error();
           resume(std::move(handler), std::move(made));
         };
-        binlog.when_committed(seq, std::move(answer));
+        binlog.commit_then(seq, std::move(answer));
       };
     });
   };
@@ -191,10 +191,20 @@ Task<Result<Change>> durable(Context& context, DiskPool& pool, F work) {
       std::move(initiate), asio::use_awaitable);
 }
 
-// durable(), then copied().
+// Tells the peers of a change that will wait for copies, so that they store it while it is being
+// committed here. Does not block; any thread.
+void begin_copies(Context& context, const Result<Change>& made, const Copies& copies);
+
+// durable(), then copied(); what peers may have before that (ChangeSource::may_go_ahead()) they get
+// meanwhile.
 template <class F>
 Task<Result<Change>> committed(Context& context, DiskPool& pool, F work, Copies& copies) {
-  auto made = co_await durable(context, pool, std::move(work));
+  auto begun = [&context, &copies, work = std::move(work)]() mutable {
+    Result<Change> made = work();
+    begin_copies(context, made, copies);
+    return made;
+  };
+  auto made = co_await durable(context, pool, std::move(begun));
   co_return co_await copied(context, std::move(made), copies);
 }
 template <class F>

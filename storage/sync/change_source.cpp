@@ -1,6 +1,8 @@
 // Reads changes and turns them into operations.
 #include "storage/sync/change_source.h"
 
+#include "common/net/send_file.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -13,6 +15,7 @@ namespace {
 
 constexpr std::uint64_t kPieceMax = 1 << 20;    // bytes of content in one operation
 constexpr std::uint64_t kPieceMin = 256 * 1024; // rather a larger batch than many small pieces
+constexpr std::uint64_t kCachedMax = 64 * 1024; // of a file that is read on the caller's thread
 constexpr std::uint64_t kOpOverhead = 256;      // bytes of an operation without content, about
 constexpr std::size_t kListPage = 1000;
 constexpr std::size_t kTombstonePage = 1000;
@@ -69,6 +72,7 @@ ChangeSource::ChangeSource(Store& store, Binlog& binlog, Catalogue& catalogue)
 Result<LogPosition> ChangeSource::start_tail(std::uint64_t seq) {
   step_ = Step::tail;
   held_error_.reset();
+  held_.reset();
   pieces_.reset();
   wanted_.clear();
   progress_ = {};
@@ -88,6 +92,7 @@ Result<LogPosition> ChangeSource::start_tail(std::uint64_t seq) {
 Result<LogPosition> ChangeSource::start_bring_up(GroupSnapshot group, std::uint32_t peer_id) {
   step_ = Step::tombstones;
   held_error_.reset();
+  held_.reset();
   group_ = std::move(group);
   peer_id_ = peer_id;
   // What changes from here on is in the tail; the listing may show it or not.
@@ -156,7 +161,7 @@ Result<Outgoing> ChangeSource::next(const SendPlan& plan) {
     } else if (!plan.new_records || ++scanned > kRecordsPerCall) {
       break;
     } else if (step_ == Step::tail) {
-      const auto more = step_tail(out);
+      const auto more = step_tail(plan.ahead, out);
       if (!more) {
         failure = more.error();
         break;
@@ -193,17 +198,72 @@ Result<Outgoing> ChangeSource::next(const SendPlan& plan) {
   return out;
 }
 
+bool ChangeSource::may_go_ahead(const LogRecord& record) {
+  if (record.received || record.kind != ChangeKind::put) return false;
+  const auto name = parse_remote_name(record.name);
+  return name && name->kind() == FileKind::normal && name->fields() &&
+         record.extra != kRestoredMark;
+}
+
 // One record of the log; false: there is none yet.
-Result<bool> ChangeSource::step_tail(Outgoing& out) {
-  CAIRN_TRY(record, reader_->next());
+Result<bool> ChangeSource::step_tail(std::uint64_t ahead, Outgoing& out) {
+  std::optional<LogRecord> record = std::exchange(held_, std::nullopt);
+  if (!record) {
+    CAIRN_TRY(next, cached_only_ ? reader_->next_cached(ahead) : reader_->next(ahead));
+    record = std::move(next);
+    needs_disk_ = reader_->needs_disk();
+  }
   if (!record) return false;
+  if (record->seq > binlog_.committed_seq() && !may_go_ahead(*record)) {
+    held_ = std::move(record);
+    return false;
+  }
+  needs_disk_ = cached_only_ && !record->received && !emit_cached(*record, out);
+  if (needs_disk_) {
+    held_ = std::move(record);
+    return false;
+  }
   last_time_ = record->time;
   pieces_through_ = position_of(*record);
   if (!record->received) {
     if (out.sent.oldest == 0) out.sent.oldest = made_at(*record);
-    emit(SentOp{std::move(*record), 0, true}, out);
+    if (!cached_only_) emit(SentOp{std::move(*record), 0, true}, out);
   }
   if (!pieces_) through_ = pieces_through_;
+  return true;
+}
+
+std::optional<Result<Outgoing>> ChangeSource::next_cached(const SendPlan& plan) {
+  const bool reads_log = step_ == Step::tail && !held_error_ && !pieces_ && wanted_.empty();
+  if (!reads_log || !plan.retries.empty()) return std::nullopt;
+  cached_only_ = true;
+  needs_disk_ = false;
+  auto out = next(plan);
+  cached_only_ = false;
+  if (needs_disk_ && out && out->kind == Outgoing::Kind::nothing) return std::nullopt;
+  return out;
+}
+
+// Adds a small new file of this node without waiting for the disk; false: emit() must.
+bool ChangeSource::emit_cached(const LogRecord& record, Outgoing& out) {
+  if (!may_go_ahead(record) || record.total_size > kCachedMax) return false;
+  const auto name = parse_remote_name(record.name);
+  const auto opened = store_.open_cached(*name);
+  if (!opened || !*opened) return false;
+  const OpenedFile& file = **opened;
+  if (store_.verdict(file, 0, file.size) != Verdict::good || file.size > kCachedMax) return false;
+  wire::SyncOp op = head_of(record);
+  op.content.resize(static_cast<std::size_t>(file.size));
+  if (read_if_cached(file.file.get(), 0, op.content) != op.content.size()) return false;
+  op.file_crc32 = crc32(0, op.content);
+  // Another kind of checksum, damage, or a name that was used before: emit_put() knows.
+  if (op.file_crc32 != name->fields()->crc32 || Store::reused_stamp(file.file.get()) != 0)
+    return false;
+  op.mtime = file.mtime;
+  op.extra = record.mark;
+  op.total_size = file.size;
+  op.last = true;
+  push(SentOp{record, 0, true}, std::move(op), out);
   return true;
 }
 

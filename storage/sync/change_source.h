@@ -20,6 +20,7 @@
 #include "storage/sync/rules.h"
 #include "storage/sync/sender_state.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -71,17 +72,30 @@ public:
   // and accepted() says that the peer took it. Errors: not_found (the log was pruned under us:
   // bring up), unavailable (the catalogue is not ready), io_error.
   Result<Outgoing> next(const SendPlan& plan);
+  // The same on a thread that must not block: small new files, as long as they are in the page
+  // cache, as all are that were just stored. nullopt: it is for next().
+  std::optional<Result<Outgoing>> next_cached(const SendPlan& plan);
   // The peer's answer to the last `have`. Errors: invalid_argument.
   Status wanted(const wire::SyncHaveReply& reply);
   // The peer took sync_done.
   void accepted();
   bool is_bringing_up() const { return step_ != Step::tail; }
-  // next() without retries has nothing: the log's committed changes end at `committed_seq`, and all
-  // of them were read. Not while next() runs.
-  bool has_nothing(std::uint64_t committed_seq) const {
-    return step_ == Step::tail && through_.seq >= committed_seq && !held_error_ && !pieces_ &&
-           wanted_.empty();
+  // next() without retries has nothing: the log's committed changes end at `committed_seq`, those
+  // that may go before at `ahead`, and all of them were read. Not while next() runs.
+  bool has_nothing(std::uint64_t committed_seq, std::uint64_t ahead) const {
+    const bool all_read =
+        held_ ? held_->seq > committed_seq : through_.seq >= std::max(committed_seq, ahead);
+    return step_ == Step::tail && all_read && !held_error_ && !pieces_ && wanted_.empty();
   }
+
+  // Whether a change may go to peers before it is durable here: only a new file of this node whose
+  // name says what it holds. Nobody was told of it yet. If the power goes before its commit, a peer
+  // is left with a whole file that nobody was promised, which comparison brings back here. A delete
+  // or a change of a file must not be at a peer while its origin may still forget it.
+  static bool may_go_ahead(const LogRecord& record);
+
+  // Position up to which the log is read; 0 during a bring-up. Not while next() runs.
+  std::uint64_t read_through() const { return step_ == Step::tail ? through_.seq : 0; }
 
   BringUpProgress progress() const;
   // When the first change after `position` was made (milliseconds), 0: there is none.
@@ -102,6 +116,7 @@ private:
   };
 
   void emit(SentOp op, Outgoing& out);
+  bool emit_cached(const LogRecord& record, Outgoing& out);
   void emit_put(SentOp op, Outgoing& out);
   bool remove_former(const SentOp& op, std::uint64_t retry_id, Outgoing& out);
   void emit_range(SentOp op, Outgoing& out);
@@ -115,7 +130,7 @@ private:
   Status step_tombstones(Outgoing& out);
   Status step_listing(Outgoing& out);
   Status step_replay(Outgoing& out);
-  Result<bool> step_tail(Outgoing& out);
+  Result<bool> step_tail(std::uint64_t ahead, Outgoing& out);
   bool lists(const RemoteName& name) const;
 
   Store& store_;
@@ -123,6 +138,9 @@ private:
   Catalogue& catalogue_;
   Step step_ = Step::tail;
   std::unique_ptr<BinlogReader> reader_;
+  std::optional<LogRecord> held_;   // read, and waits for its commit or for next()
+  bool cached_only_ = false;        // next_cached() runs
+  bool needs_disk_ = false;         // and has met what it is not for
   LogPosition through_;             // everything up to here is in what next() has given
   std::optional<Error> held_error_; // for the next call of next()
   std::optional<Pieces> pieces_;

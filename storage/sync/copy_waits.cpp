@@ -57,9 +57,9 @@ unsigned CopyWaits::reachable() const {
              peers_.begin(), peers_.end(), [](const auto& entry) { return entry.second.follows; }));
 }
 
-bool CopyWaits::awaited() const {
+std::size_t CopyWaits::waiting() const {
   const std::lock_guard lock(mutex_);
-  return !waiters_.empty();
+  return waiters_.size();
 }
 
 Task<unsigned> CopyWaits::wait(std::uint64_t seq, unsigned copies,

@@ -31,8 +31,8 @@ public:
   // Nodes that would have a change soon: this one and the peers that follow.
   unsigned reachable() const;
 
-  // Whether somebody waits.
-  bool awaited() const;
+  // How many wait.
+  std::size_t waiting() const;
 
   // Waits until `copies` nodes, this one included, have the change at `seq`, which is durable here.
   // Answers how many have it then: fewer when too few peers follow, or when `timeout` is over.

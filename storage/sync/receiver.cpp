@@ -33,28 +33,38 @@ struct Job {
   std::function<void()> work;
 };
 
-// Runs all jobs on their pools and resumes the caller on its executor after the last one.
-Task<void> run_all(std::vector<Job> jobs) {
-  if (jobs.empty()) co_return;
-  auto initiate = [&jobs](auto handler) {
+// Runs all jobs on their pools. On the thread of the last one `committed` is called with what shall
+// be called (with a Status, on any thread) when what they did is durable; the caller is resumed
+// once, on its executor, with that.
+using Committed = std::function<void(std::function<void(Status)> done)>;
+Task<Status> run_all(std::vector<Job> jobs, Committed committed) {
+  if (jobs.empty()) co_return Status();
+  auto initiate = [&jobs, &committed](auto handler) {
     using Handler = decltype(handler);
     struct Shared {
-      explicit Shared(Handler h, std::size_t count) : handler(std::move(h)), left(count) {}
+      Shared(Handler h, Committed c, std::size_t count)
+          : handler(std::move(h)), committed(std::move(c)), left(count) {}
       Handler handler;
+      Committed committed;
       std::atomic<std::size_t> left;
     };
-    auto shared = std::make_shared<Shared>(std::move(handler), jobs.size());
+    auto shared = std::make_shared<Shared>(std::move(handler), std::move(committed), jobs.size());
     for (Job& job : jobs) {
       job.pool->post([shared, work = std::move(job.work)] {
         work();
         if (shared->left.fetch_sub(1) != 1) return;
-        auto executor = asio::get_associated_executor(shared->handler);
-        asio::post(executor, [h = std::move(shared->handler)]() mutable { std::move(h)(); });
+        shared->committed(
+            [shared](Status status) { resume(std::move(shared->handler), std::move(status)); });
       });
     }
   };
-  co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(std::move(initiate),
-                                                                       asio::use_awaitable);
+  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Status)>(
+      std::move(initiate), asio::use_awaitable);
+}
+
+Task<void> run_all(std::vector<Job> jobs) {
+  Committed at_once = [](const std::function<void(Status)>& done) { done(Status()); };
+  static_cast<void>(co_await run_all(std::move(jobs), std::move(at_once)));
 }
 
 Origin origin_of(const wire::SyncOp& op) {
@@ -170,17 +180,19 @@ Task<Result<wire::SyncAck>> SyncReceiver::apply(std::uint32_t source_id, wire::S
                          }});
     }
   }
-  co_await run_all(std::move(jobs));
+  Committed commit = [this, &results](std::function<void(Status)> done) {
+    std::uint64_t last = 0;
+    for (const auto& result : results)
+      if (result) last = std::max(last, *result);
+    binlog_.commit_then(last, std::move(done));
+  };
+  const Status durable = co_await run_all(std::move(jobs), std::move(commit));
 
   wire::SyncAck ack;
-  std::uint64_t last = 0;
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < results.size(); ++i) {
     bytes += batch.ops[i].content.size();
-    if (results[i]) {
-      last = std::max(last, *results[i]);
-      continue;
-    }
+    if (results[i]) continue;
     wire::SyncFailure failure;
     failure.index = static_cast<std::uint32_t>(i);
     failure.code = results[i].code();
@@ -191,12 +203,10 @@ Task<Result<wire::SyncAck>> SyncReceiver::apply(std::uint32_t source_id, wire::S
   failures_ += ack.failures.size();
   bytes_ += bytes;
 
-  Status durable;
-  if (last != 0) durable = co_await binlog_.commit(last);
   const std::lock_guard lock(mutex_);
   if (!durable) {
     state_.failed(source_id);
-    co_return std::move(durable).error();
+    co_return durable.error();
   }
   ack.applied_seq = state_.applied(source_id, batch);
   co_return ack;

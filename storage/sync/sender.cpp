@@ -168,6 +168,7 @@ Task<void> Sender::run() {
     const Clock::time_point began = Clock::now();
     const Status ended = co_await session();
     state_.disconnected();
+    read_through_ = 0;
     co_await save_cursor(true);
     if (stopping_) break;
     if (ended.code() != last_failure_) {
@@ -298,15 +299,20 @@ Task<Status> Sender::pump(FrameClient& client) {
       co_await pause(kKeepAlive);
       continue;
     }
+    if (options_.ahead) plan->ahead = options_.ahead();
     // Woken for an answer: no thread of the pool is woken just to find the log as it was.
-    if (plan->retries.empty() && source_.has_nothing(binlog_.committed_seq()) &&
+    if (plan->retries.empty() && source_.has_nothing(binlog_.committed_seq(), plan->ahead) &&
         Clock::now() - last_sent_ < kKeepAlive) {
       show();
       co_await pause_until_retry(now);
       continue;
     }
-    auto read = [this, wanted = std::move(*plan)] { return source_.next(wanted); };
-    auto out = co_await pool_.run(std::move(read));
+    auto at_once = source_.next_cached(*plan);
+    if (!at_once) {
+      auto read = [this, wanted = std::move(*plan)] { return source_.next(wanted); };
+      at_once = co_await pool_.run(std::move(read));
+    }
+    Result<Outgoing> out = *std::move(at_once);
     if (stopping_ || reader_ended_) break;
     if (out.code() == Errc::unavailable) {
       co_await pause(kCataloguePause);
@@ -320,6 +326,7 @@ Task<Status> Sender::pump(FrameClient& client) {
       }
       co_return std::move(out).error();
     }
+    read_through_ = source_.read_through();
     source_progress_ = source_.progress();
     note_failures(*out);
     const bool moved = out->moved;
@@ -452,6 +459,7 @@ Task<Status> Sender::read_answer(FrameClient& client) {
 Task<void> Sender::save_cursor(bool now) {
   const std::uint64_t changes = state_.changes();
   if (changes == saved_changes_) co_return;
+  if (!state_.may_save(binlog_.committed_seq())) co_return;
   if (!now && Clock::now() - last_saved_ < kSaveInterval) co_return;
   last_saved_ = Clock::now();
   auto write = [this, bytes = wire::encode(state_.cursor())] {

@@ -13,6 +13,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -38,6 +39,8 @@ struct SenderOptions {
   std::function<GroupSnapshot()> group_now;
   std::function<void()> changed; // the peer's phase is another one; called on the I/O thread
   CopyWaits* copies = nullptr;   // told what the peer has; outlives the sender
+  // Position up to which uploads wait for copies (SendPlan::ahead). Empty: none do. Any thread.
+  std::function<std::uint64_t()> ahead;
 };
 
 class Sender {
@@ -68,6 +71,9 @@ public:
   // The log must keep what follows this position; nullopt: nothing is kept for this peer.
   std::optional<std::uint64_t> keep_after() const;
   std::size_t dead_letters() const;
+  // Whether it follows the log and has read it up to `seq`, so that there is nothing to wake it
+  // for.
+  bool has_read(std::uint64_t seq) const { return read_through_ >= seq; }
 
 private:
   enum class Awaited : std::uint8_t { batch, have, done };
@@ -120,8 +126,9 @@ private:
   std::chrono::steady_clock::time_point last_sent_{};
   std::chrono::steady_clock::time_point last_saved_{};
   std::uint64_t saved_changes_ = 0;
-  Errc last_failure_ = Errc::ok; // so that a peer that stays away is logged once
-  UnixMs backlog_since_ = 0;     // of the first change a disconnected peer lacks
+  Errc last_failure_ = Errc::ok;               // so that a peer that stays away is logged once
+  UnixMs backlog_since_ = 0;                   // of the first change a disconnected peer lacks
+  std::atomic<std::uint64_t> read_through_{0}; // of the log; 0 while it is not followed
   BringUpProgress source_progress_;
   std::chrono::steady_clock::time_point bring_up_began_{};
 

@@ -99,6 +99,9 @@ struct SendPlan {
   std::vector<RetryItem> retries; // that are due; to be sent before anything else
   bool new_records = false;       // records of the log, or the next step of the bring-up
   std::uint64_t bytes_max = 0;
+  // Uploads up to this position in the log wait for copies: they may go before they are committed
+  // here (ChangeSource::may_go_ahead()).
+  std::uint64_t ahead = 0;
 };
 
 class SenderState {
@@ -109,6 +112,10 @@ public:
   void restore(Cursor cursor);
   // For the cursor file.
   Cursor cursor() const;
+  // Whether it may be written, when this node's log is committed up to `committed`. What the peer
+  // has before us the log may lose with the power, and a position behind its end would have the
+  // peer compared with all that is here.
+  bool may_save(std::uint64_t committed) const { return position_.seq <= committed; }
   // Counts changes of cursor().
   std::uint64_t changes() const { return changes_; }
 

@@ -21,6 +21,8 @@ constexpr std::chrono::seconds kTick{1};
 // Those who wait for copies do not wait for that long.
 constexpr std::chrono::milliseconds kWakeGather{2};
 constexpr std::chrono::microseconds kWakeGatherAwaited{300};
+// So few do not wait at all: each has its own batch sooner than a common one would begin.
+constexpr std::size_t kFewWaiting = 8;
 constexpr std::uint32_t kTicksUntilPrune = 60;
 // Without durable commits a saved position costs a sync of the store paths.
 constexpr std::uint32_t kTicksUntilRelaxedSave = 5;
@@ -132,9 +134,10 @@ Status SyncService::start() {
     waker_->service = this;
   }
   const auto wake = [waker = waker_] {
-    if (waker->posted.exchange(true)) return;
+    if (waker->posted) return;
     const std::lock_guard lock(waker->mutex);
-    if (waker->service != nullptr) waker->service->post_wake();
+    if (waker->service == nullptr || waker->service->is_all_read()) return;
+    if (!waker->posted.exchange(true)) waker->service->post_wake();
   };
   listener_ = binlog_.on_commit(wake);
   peers_.on_change([waker = waker_] {
@@ -184,9 +187,15 @@ void SyncService::post_wake() {
 // What is logged in the next moment does not wake them one by one; at its end they are told.
 void SyncService::wake_senders() {
   if (stopping_) return;
-  const std::uint64_t seen = binlog_.committed_seq();
+  const std::uint64_t seen = end_to_send();
   for (const auto& [id, sender] : senders_) sender->wake();
-  const bool awaited = copies_.awaited();
+  const std::size_t waiting = copies_.waiting();
+  const bool awaited = waiting > 0 || ahead_ > binlog_.committed_seq();
+  if (awaited && waiting < kFewWaiting) {
+    waker_->posted = false;
+    if (end_to_send() != seen && !waker_->posted.exchange(true)) post_wake();
+    return;
+  }
   gathering_long_ = !awaited;
   if (awaited)
     wake_timer_.expires_after(kWakeGatherAwaited);
@@ -196,8 +205,31 @@ void SyncService::wake_senders() {
     if (error) return;
     gathering_long_ = false;
     waker_->posted = false;
-    if (binlog_.committed_seq() != seen && !waker_->posted.exchange(true)) wake_senders();
+    if (end_to_send() != seen && !waker_->posted.exchange(true)) wake_senders();
   });
+}
+
+// Position up to which there is something for peers.
+std::uint64_t SyncService::end_to_send() const {
+  return std::max(binlog_.committed_seq(), ahead_.load());
+}
+
+void SyncService::send_ahead(std::uint64_t seq) {
+  std::uint64_t known = ahead_;
+  while (known < seq && !ahead_.compare_exchange_weak(known, seq)) {
+  }
+  if (!waker_->posted.exchange(true))
+    post_wake();
+  else
+    hurry();
+}
+
+// Whether the senders have read all that is committed: it went ahead.
+bool SyncService::is_all_read() const {
+  const std::uint64_t committed = binlog_.committed_seq();
+  const std::lock_guard lock(senders_mutex_);
+  return std::all_of(senders_.begin(), senders_.end(),
+                     [committed](const auto& entry) { return entry.second->has_read(committed); });
 }
 
 void SyncService::hurry() {
@@ -295,6 +327,7 @@ SenderOptions SyncService::sender_options(const wire::NodeView& peer) {
   options.group_now = [this] { return group_now(); };
   options.changed = changed_;
   options.copies = &copies_;
+  options.ahead = [this] { return ahead_.load(); };
   return options;
 }
 

@@ -70,6 +70,9 @@ public:
   std::vector<wire::PeerSync> peers_report() const;
   // Who has which change of this node.
   const CopyWaits& copies() const { return copies_; }
+  // An upload whose record is at `seq` will wait for copies: peers may get it while it is being
+  // committed here. Does not block.
+  void send_ahead(std::uint64_t seq);
   // CopyWaits::wait(), for which the senders are woken at once.
   Task<unsigned> wait_for_copies(std::uint64_t seq, unsigned copies,
                                  std::chrono::milliseconds timeout);
@@ -104,6 +107,8 @@ private:
   void post_wake();
   void wake_senders();
   void hurry();
+  std::uint64_t end_to_send() const;
+  bool is_all_read() const;
   void post_tick();
 
   const config::StorageConfig& config_;
@@ -133,6 +138,7 @@ private:
   IoPool io_{1};
   asio::steady_timer wake_timer_{io_.at(0)};
   std::atomic<bool> gathering_long_{false}; // wake_timer_ was set when nobody waited for copies
+  std::atomic<std::uint64_t> ahead_{0};     // the furthest send_ahead()
   DiskPool background_{"sync-background", 2};
 };
 

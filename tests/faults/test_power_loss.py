@@ -18,6 +18,7 @@ ROUNDS = 40 if workload.FULL else 6
 
 class PowerLoss(clusters.ClusterTest):
     shape = {"storages": 2}
+    rounds = ROUNDS
 
     @classmethod
     def setUpClass(cls):
@@ -45,7 +46,7 @@ class PowerLoss(clusters.ClusterTest):
     def test_acknowledged_operations_survive(self):
         book = ledger.Ledger(self.cluster)
         undone, slowest = 0, 0.0
-        for turn in range(ROUNDS):
+        for turn in range(self.rounds):
             seed = None if turn % 3 == 0 else turn
             with self.subTest(turn=turn, seed=seed):
                 ids = [node.id for node in self.cluster.storages]
@@ -61,11 +62,18 @@ class PowerLoss(clusters.ClusterTest):
                     slowest = max(slowest, time.monotonic() - begin)
                     time.sleep(0.3)
                 book.check(self)
-        print(f"power loss: {ROUNDS} times, {book.acknowledged} acknowledged operations on "
+        print(f"power loss: {self.rounds} times, {book.acknowledged} acknowledged operations on "
               f"{len(book.files)} files, {undone} unsynced changes undone, healthy after at most "
               f"{slowest:.1f} s")
         self.assertGreater(undone, 0, "nothing was unsynced: the test proves nothing")
         self.assertGreater(book.acknowledged, 100)
+
+
+class PowerLossWithCopies(PowerLoss):
+    """The same with uploads on two nodes, which get them side by side."""
+
+    shape = {"storages": 2, "copies": 2}
+    rounds = ROUNDS // 2
 
 
 if __name__ == "__main__":

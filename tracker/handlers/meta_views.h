@@ -3,7 +3,9 @@
 
 #include "tracker/handlers/namespace_writer.h"
 #include "tracker/log/meta_store.h"
+#include "tracker/log/resident.h"
 
+#include <functional>
 #include <memory>
 
 namespace cairn::tracker {
@@ -14,6 +16,11 @@ public:
   explicit MetaViews(const MetaStore& store) : store_(store) {}
 
   std::unique_ptr<KeyValueView> view() const override { return std::make_unique<View>(store_); }
+  bool look_without_disk(const std::function<void()>& look) const override {
+    const ResidentOnly only;
+    look();
+    return !only.missed();
+  }
 
 private:
   struct View final : KeyValueView {

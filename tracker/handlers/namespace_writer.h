@@ -1,7 +1,9 @@
 // The one writer of the namespace, above any engine of the log: changes that come while the log is
 // busy are evaluated on top of each other and logged as one batch; questions that come together are
 // answered together from what is committed. Changes are evaluated where the log writes, questions
-// on the disk pool, since both read the store; everything else runs on the tracker's I/O thread.
+// on the disk pool, since both read the store; but a question that comes alone is answered at once
+// if what it reads is in memory, since two changes of thread cost more than such an answer.
+// Everything else runs on the tracker's I/O thread.
 #pragma once
 
 #include "common/net/disk_pool.h"
@@ -11,6 +13,7 @@
 
 #include <boost/asio/steady_timer.hpp>
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -24,6 +27,12 @@ public:
   virtual ~StoreViews() = default;
   // Any thread.
   virtual std::unique_ptr<KeyValueView> view() const = 0;
+  // Runs `look` here, with views that read only what is in memory. False: something was not, and
+  // nothing that `look` has made of it counts.
+  virtual bool look_without_disk(const std::function<void()>& look) const {
+    static_cast<void>(look);
+    return false;
+  }
 };
 
 class NamespaceWriter {
@@ -37,6 +46,7 @@ public:
     std::uint64_t batches = 0;    // logged
     std::uint64_t changes = 0;    // evaluated
     std::uint64_t questions = 0;  // answered
+    std::uint64_t at_once = 0;    // of these, without a change of thread
     std::uint64_t batch_most = 0; // changes in one batch
   };
 
@@ -91,6 +101,7 @@ private:
   Task<void> enqueue(std::shared_ptr<Waiting> mine);
   Task<void> write();
   Evaluated evaluate(const Group& group, NsTime now) const;
+  bool answer_at_once(const std::shared_ptr<Asking>& asking);
   Task<void> answer();
   void answer_all(const Questions& questions, NsTime now) const;
   template <class F>
@@ -107,7 +118,8 @@ private:
   std::deque<std::shared_ptr<Waiting>> changes_;
   bool writing_ = false;
   std::deque<std::shared_ptr<Asking>> questions_;
-  std::size_t answering_ = 0; // jobs of questions on the pool
+  std::size_t answering_ = 0;                            // jobs of questions on the pool
+  std::chrono::steady_clock::time_point asked_before_{}; // when the last short question came
   std::uint64_t position_ = 0;
   Counters counters_;
 };

@@ -1,5 +1,5 @@
 // The LevelDB that holds all tables of a tracker's metadata; the first byte of a key names its
-// table. Every call blocks: DiskPool only (or before the loops start).
+// table. Every call blocks: DiskPool only (or before the loops start, or under ResidentOnly).
 #pragma once
 
 #include "tracker/log/replicated_log.h"

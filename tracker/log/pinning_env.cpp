@@ -1,8 +1,10 @@
-// Deferred removal, and another kind of log.
+// Deferred removal, another kind of log, and tables that are read without waiting.
 #include "tracker/log/pinning_env.h"
 
 #include "tracker/log/log_file.h"
+#include "tracker/log/resident.h"
 
+#include <memory>
 #include <utility>
 
 namespace cairn::tracker {
@@ -25,6 +27,17 @@ void PinningEnv::unpin() {
 leveldb::Status PinningEnv::NewWritableFile(const std::string& name, leveldb::WritableFile** file) {
   if (name.ends_with(".log")) return LogFile::make(name, file);
   return target()->NewWritableFile(name, file);
+}
+
+leveldb::Status PinningEnv::NewRandomAccessFile(const std::string& name,
+                                                leveldb::RandomAccessFile** file) {
+  *file = nullptr;
+  if (!may_open_table()) return leveldb::Status::IOError(name, "not open");
+  leveldb::RandomAccessFile* opened = nullptr;
+  const auto status = target()->NewRandomAccessFile(name, &opened);
+  if (!status.ok()) return status;
+  *file = resident_aware(std::unique_ptr<leveldb::RandomAccessFile>(opened), name).release();
+  return status;
 }
 
 leveldb::Status PinningEnv::RemoveFile(const std::string& name) {

@@ -1,5 +1,5 @@
-// LevelDB's files: its logs are LogFiles, and while a copy of a store is made, what would be
-// removed meanwhile stays until then.
+// LevelDB's files: its logs are LogFiles, tables know ResidentOnly, and while a copy of a store is
+// made, what would be removed meanwhile stays until then.
 #pragma once
 
 #include <leveldb/env.h>
@@ -21,6 +21,8 @@ public:
 
   leveldb::Status RemoveFile(const std::string& name) override;
   leveldb::Status NewWritableFile(const std::string& name, leveldb::WritableFile** file) override;
+  leveldb::Status NewRandomAccessFile(const std::string& name,
+                                      leveldb::RandomAccessFile** file) override;
 
 private:
   std::mutex mutex_; // guards all below

@@ -49,7 +49,9 @@ inline RemoteName name_of(const std::string& text) {
 // A storage node without a server.
 class Node {
 public:
-  explicit Node(std::uint32_t node_id) : id(node_id), uuid("node" + std::to_string(node_id)) {
+  // `durable`: what it logs counts once it is committed.
+  explicit Node(std::uint32_t node_id, bool durable = false)
+      : id(node_id), uuid("node" + std::to_string(node_id)), durable_(durable) {
     config.base_path = directory_.path() / "base";
     config.group_name = "group1";
     config.disk_threads = 2;
@@ -69,7 +71,7 @@ public:
     store->sweep();
     store->refresh_usage();
     BinlogOptions options;
-    options.durable = false;
+    options.durable = durable_;
     options.segment_size = 4096; // many segments
     binlog = *Binlog::open(config.base_path / "data" / "binlog", std::move(options));
     store->attach(*binlog);
@@ -171,7 +173,10 @@ public:
   std::unique_ptr<Catalogue> catalogue;
   std::unique_ptr<SyncReceiver> receiver;
 
+  const std::filesystem::path& directory() const { return directory_.path(); }
+
 private:
+  const bool durable_;
   TemporaryDirectory directory_;
 };
 
@@ -194,7 +199,9 @@ public:
     if (!cursor.peer_uuid.empty()) state_->restore(cursor);
     source_ = std::make_unique<ChangeSource>(*from_.store, *from_.binlog, *from_.catalogue);
   }
-  void save_cursor() { saved_ = state_->cursor(); }
+  void save_cursor() {
+    if (state_->may_save(from_.binlog->committed_seq())) saved_ = state_->cursor();
+  }
   void lose_cursor() { saved_ = Cursor(); }
 
   void disconnect() {
@@ -241,9 +248,12 @@ public:
   // Reads and queues one thing; false: there is nothing now.
   bool send() {
     if (!connected_) connect();
-    const auto plan = state_->plan(now_ms);
+    auto plan = state_->plan(now_ms);
     if (!plan) return false;
-    auto out = source_->next(*plan);
+    plan->ahead = ahead;
+    auto at_once = source_->next_cached(*plan);
+    if (at_once) ++cached;
+    auto out = at_once ? *std::move(at_once) : source_->next(*plan);
     if (!out && out.code() == Errc::unavailable) return true;
     EXPECT_TRUE(out) << out.error().text();
     if (!out) return false;
@@ -306,6 +316,8 @@ public:
   bool is_connected() const { return connected_; }
 
   UnixMs now_ms = 1000;
+  std::uint64_t ahead = 0; // SendPlan::ahead
+  int cached = 0;          // answers of next_cached()
   int bring_ups = 0;
   std::size_t failures = 0;
 
