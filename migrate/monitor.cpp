@@ -32,7 +32,11 @@ Monitor::Monitor(Pass& pass, const Tally& tally, const Job* job, Output& output)
       thread_([this] { run(); }) {}
 
 Monitor::~Monitor() {
-  ending_ = true;
+  {
+    const std::scoped_lock lock(mutex_);
+    ending_ = true;
+    over_.notify_all();
+  }
   thread_.join();
 }
 
@@ -130,8 +134,9 @@ void Monitor::show(bool to_status) {
 void Monitor::run() {
   auto shown = Clock::now();
   auto written = shown;
-  while (!ending_) {
-    std::this_thread::sleep_for(kLook);
+  std::unique_lock lock(mutex_);
+  // A pass that finds nothing to do is over long before the next look.
+  while (!over_.wait_for(lock, kLook, [this] { return ending_; })) {
     if (stop_requested() || (job_ != nullptr && job_->asked_to_stop())) pass_.stop();
     const auto now = Clock::now();
     const bool machines = output_.options().json || job_ != nullptr;
