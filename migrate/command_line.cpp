@@ -137,6 +137,9 @@ void add_copy_options(CLI::App* sub, RunArgs& args, CopyFlags& flags, OutputOpti
   sub->add_flag("--quick", copy.quick,
                 "believe directories whose times are as they were: files written in place are "
                 "not seen");
+  sub->add_flag("--dedupe", copy.dedupe,
+                "equal files share what is stored: content that this job has stored already is not "
+                "stored again");
   sub->add_flag("--delete,--delete-after,--delete-delay", copy.remove,
                 "remove what the source has no more");
   add_parsed(sub, "--max-delete", copy.removals_max, &parse_u64, "N", "remove at most so many");

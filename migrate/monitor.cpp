@@ -49,6 +49,8 @@ nlohmann::json Monitor::numbers(const Tally& tally, const ScanCounters& scanned,
           {"bytes", tally.bytes.load()},
           {"cloned", tally.cloned.load()},
           {"linked", tally.linked.load()},
+          {"shared", tally.shared.load()},
+          {"shared_bytes", tally.shared_bytes.load()},
           {"unchanged", tally.unchanged.load()},
           {"attributes", tally.attributes.load()},
           {"directories", tally.directories.load()},
@@ -70,7 +72,9 @@ nlohmann::json Monitor::numbers(const Tally& tally, const ScanCounters& scanned,
           {"todo_bytes", ledger.queued_bytes},
           {"debt", ledger.debt()},
           {"total_files", ledger.files},
-          {"total_bytes", ledger.bytes}};
+          {"total_bytes", ledger.bytes},
+          {"total_shared", ledger.shared},
+          {"total_shared_bytes", ledger.shared_bytes}};
 }
 
 void Monitor::show(bool to_status) {
