@@ -26,9 +26,9 @@ namespace {
 constexpr unsigned kAdoptJobs = 256;
 // Of a local tree: what is on its way waits for commits that serve many at once, and is read by a
 // few (worker.cpp). An old web server would be asked for so many files at a time.
-constexpr unsigned kTreeJobs = 128;
-// What a file on its way may hold: its content, if it is small, and that again in a request.
-constexpr std::uint64_t kMemoryOfJob = std::uint64_t{2} << 20;
+constexpr unsigned kTreeJobs = 256;
+// What a file on its way may hold beside its content, for which the copier has a limit of its own.
+constexpr std::uint64_t kMemoryOfJob = std::uint64_t{1} << 20;
 
 // An option whose text is parsed by one of ours.
 template <class T, class Parse>

@@ -492,6 +492,9 @@ Task<Status> Copier::copy_regular(Attempt& at) {
   // What is taken over where it lies is read by a storage node, unless there is something to
   // compare it with.
   const bool unread = copy.mode == CopyMode::adopt && is_tree() && !policy && !at.check && !before;
+  // Its content, and that again in a request.
+  Room::Part room;
+  if (is_tree() && !unread) room = co_await room_.take(std::min(at.work.seen.size, kWholeMax) * 2);
   // Before its directory is made: that may be gone as well.
   Result<Read> read = Errc::not_found;
   if (!policy) {
