@@ -26,9 +26,9 @@ namespace {
 constexpr unsigned kAdoptJobs = 256;
 // Of a local tree: what is on its way waits for commits that serve many at once, and is read by a
 // few (worker.cpp). An old web server would be asked for so many files at a time.
-constexpr unsigned kTreeJobs = 128;
-// What a file on its way may hold: its content, if it is small, and that again in a request.
-constexpr std::uint64_t kMemoryOfJob = std::uint64_t{2} << 20;
+constexpr unsigned kTreeJobs = 256;
+// What a file on its way may hold beside its content, for which the copier has a limit of its own.
+constexpr std::uint64_t kMemoryOfJob = std::uint64_t{1} << 20;
 
 // An option whose text is parsed by one of ours.
 template <class T, class Parse>
@@ -137,6 +137,9 @@ void add_copy_options(CLI::App* sub, RunArgs& args, CopyFlags& flags, OutputOpti
   sub->add_flag("--quick", copy.quick,
                 "believe directories whose times are as they were: files written in place are "
                 "not seen");
+  sub->add_flag("--dedupe", copy.dedupe,
+                "equal files share what is stored: content that this job has stored already is not "
+                "stored again");
   sub->add_flag("--delete,--delete-after,--delete-delay", copy.remove,
                 "remove what the source has no more");
   add_parsed(sub, "--max-delete", copy.removals_max, &parse_u64, "N", "remove at most so many");

@@ -33,7 +33,11 @@ std::string temporary_name() {
 Copier::Copier(Ledger& ledger, Destination& destination, Options options, Limiter& limiter,
                Tally& tally, Record record)
     : Worker(ledger, std::move(options), limiter, tally, std::move(record)),
-      destination_(destination) {}
+      destination_(destination) {
+  // What is to be copied again shares with what this run has sent, and not with what was there.
+  if (options_.copy->dedupe && !options_.dry_run)
+    contents_ = std::make_unique<Contents>(ledger, options_.copy->ignore_times);
+}
 
 std::string Copier::full(const std::string& path) const {
   return path.empty() ? options_.root.string() : options_.root.string() + "/" + path;
@@ -386,6 +390,8 @@ Task<void> Copier::remove(std::string path) {
       batch.erase_file(path);
       batch.erase(Table::listed, path);
       batch.erase(Table::short_copies, path);
+      if (contents_ && (*row)->seen.is_regular() && !(*row)->sha256.empty())
+        contents_->drop(batch, (*row)->seen.size, (*row)->sha256, (*row)->dest_inode);
       directories_.erase(path);
       touch(batch, parent_of(path));
     } else {

@@ -2,6 +2,7 @@
 // was done. Many at once on one io_context.
 #pragma once
 
+#include "migrate/contents.h"
 #include "migrate/destination.h"
 #include "migrate/source_file.h"
 #include "migrate/worker.h"
@@ -49,6 +50,22 @@ private:
     Read() {}
   };
   using Node = Result<wire::NsNodeReply>;
+  // What a name gets: stored files, or what another file has.
+  struct Content {
+    std::vector<wire::NsExtent> extents;
+    std::optional<Holder> holder;
+
+    Content() {}
+  };
+  // Where a file goes, and what is known of the name.
+  struct Target {
+    std::uint64_t parent = 0;
+    std::string name;
+    std::optional<FileRow> before; // by the ledger
+    bool fresh_inode = false;      // it must not go into the inode that has the name
+
+    Target() {}
+  };
 
   Task<Result<Directory>> directory(std::string path, const Entry* seen);
   Task<Result<Directory>> make_directory(std::string path, const Entry* seen);
@@ -79,6 +96,21 @@ private:
   Task<Result<bool>> settle_without_sending(Attempt& at, Read& read,
                                             const std::optional<FileRow>& before,
                                             const Node& there);
+  // Gives the name its content. Of a holder: busy, ESTALE and others, when it does not have it.
+  Task<Node> put(const Target& target, const Entry& entry, Content content);
+  // Writes down what put() has answered.
+  void copied(Attempt& at, const Read& read, const Target& target, const wire::NsNodeReply& made,
+              std::uint8_t flags);
+  // --dedupe (copier_share.cpp). True: it has the content of another file, and all is done. Else it
+  // is to be stored, while `claim` is held.
+  Task<Result<bool>> share(Attempt& at, Read& read, const Target& target, Contents::Claim& claim);
+  // The same of content that the destination was found to have, as far as sizes and checksums tell:
+  // from now on it is known for certain, and shared if somebody else has it. Sets kRowShared, and
+  // `node` when that has changed. False: it is other content after all.
+  Task<Result<bool>> recognise(Attempt& at, Read& read, wire::NsNodeReply& node,
+                               const std::optional<FileRow>& before, std::uint8_t& flags);
+  Task<Result<bool>> has_content(wire::NsNodeReply node, const Read& read);
+  Task<Result<bool>> shares_files(wire::NsNodeReply one, wire::NsNodeReply other);
   Task<Result<bool>> believe_destination(Attempt& at, const Node& there);
   // The source has it no more. What a run that was killed may have made of it is to be removed.
   Task<Status> vanish(Attempt& at);
@@ -97,7 +129,9 @@ private:
   bool is_tree() const { return !options_.server && options_.tar == nullptr; }
 
   Destination& destination_;
+  std::unique_ptr<Contents> contents_; // null: nothing is shared
   bool told_not_adopted_ = false;
+  bool told_not_shared_ = false;
   bool removals_over_ = false;
   std::unordered_set<std::string> postponed_;
 

@@ -387,7 +387,8 @@ Task<Result<bool>> Copier::believe_destination(Attempt& at, const Node& there) {
 Task<Result<bool>> Copier::settle_without_sending(Attempt& at, Read& read,
                                                   const std::optional<FileRow>& before,
                                                   const Node& there) {
-  const std::uint8_t flags = read.racy ? kRowRacy : 0;
+  std::uint8_t flags = read.racy ? kRowRacy : 0;
+  const auto kept = static_cast<std::uint8_t>(before ? before->flags & kRowShared : 0);
   const bool was_sent = before && !before->has(kRowLinked) && before->dest_inode != 0 &&
                         before->seen.size == read.entry.size && !before->sha256.empty() &&
                         !options_.copy->ignore_times;
@@ -396,35 +397,87 @@ Task<Result<bool>> Copier::settle_without_sending(Attempt& at, Read& read,
     if (read.sha256 == before->sha256) {
       if (before->seen.same_attributes(read.entry)) {
         ++tally_.unchanged;
-        finished(at, read.entry, before->dest_inode, read.sha256, flags);
+        finished(at, read.entry, before->dest_inode, read.sha256,
+                 static_cast<std::uint8_t>(flags | kept));
         co_return true;
       }
       const Node set = co_await destination_.set_attributes(before->dest_inode, read.entry);
       if (!set) co_return set.error();
       ++tally_.attributes;
       item(Change::attributes, read.entry, before->seen, false, at.path);
-      finished(at, read.entry, before->dest_inode, read.sha256, flags);
+      finished(at, read.entry, before->dest_inode, read.sha256,
+               static_cast<std::uint8_t>(flags | kept));
       co_return true;
     }
   }
   if (!there) co_return false;
-  CAIRN_CO_TRY(same, co_await same_content(*there, read));
+  wire::NsNodeReply node = *there;
+  CAIRN_CO_TRY(same, co_await same_content(node, read));
   if (!same) co_return false;
-  const std::uint64_t inode = there->attributes.inode;
-  if (has_attributes(there->attributes, read.entry, destination_.keeps_owner())) {
+  if (contents_ && read.entry.size > 0) {
+    CAIRN_CO_TRY(known, co_await recognise(at, read, node, before, flags));
+    if (!known) co_return false;
+  }
+  const std::uint64_t inode = node.attributes.inode;
+  if (has_attributes(node.attributes, read.entry, destination_.keeps_owner())) {
     ++tally_.unchanged;
   } else {
     const Node set = co_await destination_.set_attributes(inode, read.entry);
     if (!set) co_return set.error();
     ++tally_.attributes;
   }
-  CAIRN_CO_TRY(extents, co_await destination_.extents(*there));
+  CAIRN_CO_TRY(extents, co_await destination_.extents(node));
   const std::vector<std::string> ids = ids_of(extents);
   const CopyCount count = co_await destination_.wait_for_copies(ids);
   note_copies(at, ids, count);
   finished(at, read.entry, inode, read.sha256, flags);
   touch(at.batch, parent_of(at.path));
   co_return true;
+}
+
+Task<Copier::Node> Copier::put(const Target& target, const Entry& entry, Content content) {
+  const auto make = [](Copier& self, const Target& where, const Entry& seen, const Content& what,
+                       std::string name, bool exclusive) -> Task<Node> {
+    if (what.holder)
+      co_return co_await self.destination_.create_copy(where.parent, std::move(name), seen,
+                                                       *what.holder, exclusive);
+    co_return co_await self.destination_.create(where.parent, std::move(name), seen, what.extents,
+                                                exclusive);
+  };
+  bool fresh_inode = target.fresh_inode;
+  Node made = Errc::io_error;
+  if (!fresh_inode) {
+    made = co_await make(*this, target, entry, content, target.name, false);
+    const bool odd = made.code() == static_cast<Errc>(ELOOP) || made.code() == Errc::exists ||
+                     made.code() == static_cast<Errc>(ENXIO) ||
+                     made.code() == Errc::invalid_argument;
+    fresh_inode = odd && !made.error().outcome_unknown;
+  }
+  if (fresh_inode) {
+    const std::string temporary = temporary_name();
+    made = co_await make(*this, target, entry, content, temporary, true);
+    if (made) CAIRN_CO_RETURN_IF_ERROR(co_await replace(target.parent, temporary, target.name));
+  }
+  co_return made;
+}
+
+void Copier::copied(Attempt& at, const Read& read, const Target& target,
+                    const wire::NsNodeReply& made, std::uint8_t flags) {
+  ++tally_.files;
+  tally_.bytes += read.entry.size;
+  const std::optional<FileRow>& before = target.before;
+  const std::uint64_t inode = made.attributes.inode;
+  if (contents_ && read.entry.size > 0) {
+    const bool other = before && !before->sha256.empty() && before->sha256 != read.sha256;
+    if (other) contents_->drop(at.batch, before->seen.size, before->sha256, before->dest_inode);
+    contents_->add(at.batch, read.entry.size, read.sha256,
+                   Holder(inode, made.attributes.data_version));
+  }
+  const std::optional<Entry> old = before ? std::optional<Entry>(before->seen) : std::nullopt;
+  item(Change::sent, read.entry, old, true, at.path);
+  finished(at, read.entry, inode, read.sha256,
+           static_cast<std::uint8_t>(flags | (read.racy ? kRowRacy : 0)));
+  touch(at.batch, parent_of(at.path));
 }
 
 Task<Status> Copier::copy_regular(Attempt& at) {
@@ -439,6 +492,9 @@ Task<Status> Copier::copy_regular(Attempt& at) {
   // What is taken over where it lies is read by a storage node, unless there is something to
   // compare it with.
   const bool unread = copy.mode == CopyMode::adopt && is_tree() && !policy && !at.check && !before;
+  // Its content, and that again in a request.
+  Room::Part room;
+  if (is_tree() && !unread) room = co_await room_.take(std::min(at.work.seen.size, kWholeMax) * 2);
   // Before its directory is made: that may be gone as well.
   Result<Read> read = Errc::not_found;
   if (!policy) {
@@ -489,43 +545,35 @@ Task<Status> Copier::copy_regular(Attempt& at) {
     if (settled) co_return Status();
   }
 
+  Target target;
+  target.parent = parent.inode;
+  target.name = name;
+  // A name that was one of several, or is no file, gets a new inode; else the file keeps its own,
+  // and with it its other names.
+  target.fresh_inode = (before && before->seen.inode != read->entry.inode &&
+                        (before->has(kRowLinked) || before->seen.nlink > 1)) ||
+                       (there && there->attributes.type != wire::NsType::regular);
+  target.before = std::move(before);
+  Contents::Claim claim; // while it is stored, for who has the same content
+  if (contents_ && !read->unread && read->entry.size > 0) {
+    CAIRN_CO_TRY(shared, co_await share(at, *read, target, claim));
+    if (shared) co_return Status();
+  }
   auto stored = co_await store(at, *read);
   if (stored.code() == Errc::busy || stored.code() == Errc::denied)
     co_return Error{Errc::io_error, stored.error().text()};
   if (!stored) co_return std::move(stored).error();
-  std::vector<wire::NsExtent> extents = *std::move(stored);
-  note_copies(at, ids_of(extents), read->copies);
-
-  // A name that was one of several, or is no file, gets a new inode; else the file keeps its own,
-  // and with it its other names.
-  bool fresh_inode = (before && before->seen.inode != read->entry.inode &&
-                      (before->has(kRowLinked) || before->seen.nlink > 1)) ||
-                     (there && there->attributes.type != wire::NsType::regular);
-  Node made = Errc::io_error;
-  if (!fresh_inode) {
-    made = co_await destination_.create(parent.inode, name, read->entry, extents, false);
-    const bool odd = made.code() == static_cast<Errc>(ELOOP) || made.code() == Errc::exists ||
-                     made.code() == static_cast<Errc>(ENXIO) ||
-                     made.code() == Errc::invalid_argument;
-    fresh_inode = odd && !made.error().outcome_unknown;
-  }
-  if (fresh_inode) {
-    const std::string temporary = temporary_name();
-    made = co_await destination_.create(parent.inode, temporary, read->entry, extents, true);
-    if (made) CAIRN_CO_RETURN_IF_ERROR(co_await replace(parent.inode, temporary, name));
-  }
+  Content content;
+  content.extents = *std::move(stored);
+  note_copies(at, ids_of(content.extents), read->copies);
+  Node made = co_await put(target, read->entry, content);
   if (made.code() == Errc::is_directory)
     made = Error{Errc::exists, "a directory is in its place at the destination"};
   if (!made) {
-    if (!made.error().outcome_unknown) co_await destination_.discard(std::move(extents));
+    if (!made.error().outcome_unknown) co_await destination_.discard(std::move(content.extents));
     co_return std::move(made).error();
   }
-  ++tally_.files;
-  tally_.bytes += read->entry.size;
-  const std::optional<Entry> old = before ? std::optional<Entry>(before->seen) : std::nullopt;
-  item(Change::sent, read->entry, old, true, at.path);
-  finished(at, read->entry, made->attributes.inode, read->sha256, read->racy ? kRowRacy : 0);
-  touch(at.batch, parent_of(at.path));
+  copied(at, *read, target, *made, 0);
   co_return Status();
 }
 

@@ -177,22 +177,43 @@ Task<Result<wire::NsNodeReply>> Destination::link(std::uint64_t inode, std::uint
   co_return co_await ask<wire::NsNodeReply>(NsOp::link, std::move(request));
 }
 
-Task<Result<wire::NsNodeReply>> Destination::create(std::uint64_t parent, std::string name,
-                                                    Entry seen, std::vector<wire::NsExtent> extents,
-                                                    bool exclusive) {
+wire::NsCreate Destination::create_request(std::uint64_t parent, std::string name,
+                                           const Entry& seen, bool exclusive) {
   wire::NsCreate request;
   request.parent = parent;
   request.name = std::move(name);
   request.mode = static_cast<std::uint16_t>(seen.mode);
   request.existing = exclusive ? wire::NsExisting::fail : wire::NsExisting::truncate;
-  request.extents = std::move(extents);
-  request.size = seen.size;
   fill(request, seen, keeps_owner());
-  CAIRN_CO_TRY(made, co_await ask<wire::NsNodeReply>(NsOp::create, std::move(request)));
+  return request;
+}
+
+Task<Result<wire::NsNodeReply>> Destination::complete(wire::NsNodeReply made, Entry seen) {
   // A file that was there keeps its mode, and a change of owner takes set-ID bits away.
   if (has_attributes(made.attributes, seen, keeps_owner())) co_return made;
   const std::uint64_t inode = made.attributes.inode;
   co_return co_await set_attributes(inode, std::move(seen));
+}
+
+Task<Result<wire::NsNodeReply>> Destination::create(std::uint64_t parent, std::string name,
+                                                    Entry seen, std::vector<wire::NsExtent> extents,
+                                                    bool exclusive) {
+  wire::NsCreate request = create_request(parent, std::move(name), seen, exclusive);
+  request.extents = std::move(extents);
+  request.size = seen.size;
+  CAIRN_CO_TRY(made, co_await ask<wire::NsNodeReply>(NsOp::create, std::move(request)));
+  co_return co_await complete(std::move(made), std::move(seen));
+}
+
+Task<Result<wire::NsNodeReply>> Destination::create_copy(std::uint64_t parent, std::string name,
+                                                         Entry seen, Holder from, bool exclusive) {
+  wire::NsCreateCopy request;
+  request.create = create_request(parent, std::move(name), seen, exclusive);
+  request.from = from.inode;
+  request.data_version = from.data_version + 1;
+  request.create.size = seen.size;
+  CAIRN_CO_TRY(made, co_await ask<wire::NsNodeReply>(NsOp::create_copy, std::move(request)));
+  co_return co_await complete(std::move(made), std::move(seen));
 }
 
 Task<Status> Destination::rename(std::uint64_t parent, std::string from, std::string to) {

@@ -7,6 +7,7 @@
 #include "migrate/adopters.h"
 #include "migrate/copies.h"
 #include "migrate/entry.h"
+#include "migrate/ledger.h"
 
 #include <memory>
 #include <string>
@@ -61,6 +62,10 @@ public:
   // A file of this content; in place of the content of one that is there, unless `exclusive`.
   Task<Result<wire::NsNodeReply>> create(std::uint64_t parent, std::string name, Entry seen,
                                          std::vector<wire::NsExtent> extents, bool exclusive);
+  // The same, with the content that `from` has; nothing is stored. Errors: busy (it has another one
+  // by now), ESTALE (it has gone), ENOSYS (an older tracker).
+  Task<Result<wire::NsNodeReply>> create_copy(std::uint64_t parent, std::string name, Entry seen,
+                                              Holder from, bool exclusive);
   Task<Status> rename(std::uint64_t parent, std::string from, std::string to);
   Task<Status> remove(std::uint64_t parent, std::string name, bool directory);
   // Mode, owner and times.
@@ -100,6 +105,10 @@ private:
   Task<Result<Reply>> ask(wire::NsOp op, Request request) {
     co_return co_await tree_.session().ask<Reply>(op, identity_, std::move(request), timeout_);
   }
+  wire::NsCreate create_request(std::uint64_t parent, std::string name, const Entry& seen,
+                                bool exclusive);
+  // Mode, owner and times that `made` did not get when it was made.
+  Task<Result<wire::NsNodeReply>> complete(wire::NsNodeReply made, Entry seen);
   Task<Result<StorePlace>> place(Deadline deadline);
 
   DestinationPath where_;

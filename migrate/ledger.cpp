@@ -54,6 +54,26 @@ std::string inode_key(std::uint64_t device, std::uint64_t inode) {
   return std::string(wire::as_text(key));
 }
 
+std::string content_key(std::uint64_t size, const wire::Bytes& sha256) {
+  wire::Bytes key;
+  wire::Writer writer(key);
+  writer.integer(static_cast<std::uint64_t>(Table::contents), 1);
+  writer.integer(size, 8);
+  writer.raw(sha256);
+  return std::string(wire::as_text(key));
+}
+
+std::string number_text(std::uint64_t number) {
+  wire::Bytes out;
+  wire::Writer writer(out);
+  writer.integer(number, 8);
+  return std::string(wire::as_text(out));
+}
+
+std::uint64_t number_in(std::string_view text) {
+  return wire::load_big_endian(reinterpret_cast<const std::byte*>(text.data()), 8);
+}
+
 Error failed(const leveldb::Status& status) {
   Errc code = Errc::io_error;
   if (status.IsCorruption() || status.IsInvalidArgument()) code = Errc::corrupt;
@@ -116,6 +136,16 @@ void Ledger::Batch::put_position(const std::string& log, const std::string& text
 }
 void Ledger::Batch::erase(Table table, const std::string& path) {
   changes_.push_back({What::erase, key_of(table, path), {}, 0});
+}
+
+void Ledger::Batch::put_content(std::uint64_t size, const wire::Bytes& sha256,
+                                const Holder& holder) {
+  changes_.push_back({What::put, content_key(size, sha256) + number_text(holder.inode),
+                      number_text(holder.data_version), 0});
+}
+void Ledger::Batch::erase_content(std::uint64_t size, const wire::Bytes& sha256,
+                                  std::uint64_t inode) {
+  changes_.push_back({What::erase, content_key(size, sha256) + number_text(inode), {}, 0});
 }
 
 void Ledger::Batch::append(Batch other) {
@@ -195,6 +225,10 @@ void Ledger::count(const std::string& key, const std::string& value, bool add,
       if (row->seen.type == NodeType::symlink) return move(into.symlinks, 1);
       if (!row->seen.is_regular()) return move(into.specials, 1);
       move(into.files, 1);
+      if (row->has(kRowShared)) {
+        move(into.shared, 1);
+        move(into.shared_bytes, row->seen.size);
+      }
       return move(into.bytes, row->seen.size);
     }
     case Table::work: {
@@ -215,6 +249,7 @@ void Ledger::count(const std::string& key, const std::string& value, bool add,
       return move(into.short_copies, 1);
     case Table::listed:
     case Table::positions:
+    case Table::contents:
       return;
   }
 }
@@ -226,7 +261,8 @@ Status Ledger::commit(const Batch& batch, bool sync) {
   leveldb::WriteBatch rows;
   std::map<std::string, std::optional<std::string>> now; // what this batch has written so far
   for (const Batch::Change& change : batch.changes_) {
-    const bool counted = change.key[0] != static_cast<char>(Table::listed);
+    const auto table = static_cast<Table>(change.key[0]);
+    const bool counted = table != Table::listed && table != Table::contents;
     std::optional<std::string> before;
     if (const auto found = now.find(change.key); found != now.end()) {
       before = found->second;
@@ -308,6 +344,30 @@ Result<std::optional<Listed>> Ledger::listed(const std::string& path) const {
 
 Result<std::optional<std::string>> Ledger::position(const std::string& log) const {
   return get(key_of(Table::positions, log));
+}
+
+Result<std::vector<Holder>> Ledger::holders(std::uint64_t size, const wire::Bytes& sha256,
+                                            std::size_t limit) const {
+  const std::string from = content_key(size, sha256);
+  const std::unique_ptr<leveldb::Iterator> at(db_->NewIterator(reading()));
+  std::vector<Holder> out;
+  for (at->Seek(from); at->Valid() && out.size() < limit; at->Next()) {
+    const std::string_view key(at->key().data(), at->key().size());
+    if (!key.starts_with(from)) break;
+    if (key.size() != from.size() + 8 || at->value().size() != 8)
+      return Error{Errc::corrupt, "the ledger: a row of contents has another length"};
+    out.emplace_back(number_in(key.substr(from.size())), number_in({at->value().data(), 8}));
+  }
+  if (!at->status().ok()) return failed(at->status());
+  return out;
+}
+
+Result<bool> Ledger::has_content_of(std::uint64_t size) const {
+  const std::string from = content_key(size, {});
+  const std::unique_ptr<leveldb::Iterator> at(db_->NewIterator(reading()));
+  at->Seek(from);
+  if (!at->status().ok()) return failed(at->status());
+  return at->Valid() && at->key().starts_with(from);
 }
 
 Result<std::vector<std::pair<std::string, std::string>>> Ledger::raw_page(

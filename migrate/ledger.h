@@ -11,8 +11,9 @@
 //   U      a directory whose time is to be set
 //   S      a file with fewer copies than wanted   ShortRow
 //   P      how far a log of the source was read   text
-// and, with keys of their own: I (device, inode: the first path of a file with several names), T
-// (time line), C (counters), V (format).
+// and, with keys of their own: H (size, SHA-256, inode: who has this content at the destination), I
+// (device, inode: the first path of a file with several names), T (time line), C (counters), V
+// (format).
 //
 // A directory's children stand together in the order of their bytes, and every name stands before
 // what is below it. Any thread may call; all calls block.
@@ -47,6 +48,7 @@ enum class Table : char {
   touched = 'U',
   short_copies = 'S',
   positions = 'P',
+  contents = 'H',
 };
 
 inline constexpr std::uint8_t kRowRacy = 1;   // changed so shortly before it was read that a later
@@ -56,6 +58,7 @@ inline constexpr std::uint8_t kRowLinked = 4; // at the destination a further na
 inline constexpr std::uint8_t kRowMetadata = 8; // what FastDFS keeps beside a file: counts nowhere
 inline constexpr std::uint8_t kRowThere =
     16; // the destination had it before: not this job's to take
+inline constexpr std::uint8_t kRowShared = 32; // its content was stored for another file
 
 // What was copied.
 struct FileRow {
@@ -117,6 +120,17 @@ struct Listed {
 };
 Listed listed_of(const Entry& directory);
 
+// A file at the destination whose content is known. It has it as long as the namespace says that
+// its content has this version.
+struct Holder {
+  std::uint64_t inode = 0;
+  std::uint64_t data_version = 0;
+
+  Holder() {}
+  Holder(std::uint64_t i, std::uint64_t version) : inode(i), data_version(version) {}
+  friend bool operator==(const Holder&, const Holder&) = default;
+};
+
 struct ShortRow {
   std::uint32_t have = 0;
   std::uint32_t wanted = 0;
@@ -145,6 +159,8 @@ struct Counters {
   std::uint64_t touched = 0;
   std::uint64_t short_copies = 0;
   std::uint64_t next_serial = 1;
+  std::uint64_t shared = 0;       // of `files`: with content that was stored for another one
+  std::uint64_t shared_bytes = 0; // of those
 
   static constexpr auto fields() {
     using M = Counters;
@@ -155,7 +171,8 @@ struct Counters {
                       wire::integer(&M::queued_bytes), wire::integer(&M::failed),
                       wire::integer(&M::scans),        wire::integer(&M::removals),
                       wire::integer(&M::touched),      wire::integer(&M::short_copies),
-                      wire::integer(&M::next_serial)};
+                      wire::integer(&M::next_serial),  wire::integer(&M::shared),
+                      wire::integer(&M::shared_bytes)};
   }
   friend bool operator==(const Counters&, const Counters&) = default;
   // Everything that is still to be done before source and destination are the same.
@@ -186,6 +203,9 @@ public:
     void mark(Table table, const std::string& path); // scans, removals, touched
     void put_position(const std::string& log, const std::string& text);
     void erase(Table table, const std::string& path);
+    // `holder` has the content of this size and SHA-256, or has it no more.
+    void put_content(std::uint64_t size, const wire::Bytes& sha256, const Holder& holder);
+    void erase_content(std::uint64_t size, const wire::Bytes& sha256, std::uint64_t inode);
     // The changes of another one, after these.
     void append(Batch other);
 
@@ -223,6 +243,12 @@ public:
   Result<std::optional<Listed>> listed(const std::string& path) const;
   // As put_position() kept it.
   Result<std::optional<std::string>> position(const std::string& log) const;
+
+  // Who had this content when that was written down, at most `limit` of them.
+  Result<std::vector<Holder>> holders(std::uint64_t size, const wire::Bytes& sha256,
+                                      std::size_t limit) const;
+  // True: somebody had a content of this size.
+  Result<bool> has_content_of(std::uint64_t size) const;
 
   // Rows of a table in order, those after the path `after` (nothing: from the first), at most
   // `limit`.

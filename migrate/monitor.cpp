@@ -32,7 +32,11 @@ Monitor::Monitor(Pass& pass, const Tally& tally, const Job* job, Output& output)
       thread_([this] { run(); }) {}
 
 Monitor::~Monitor() {
-  ending_ = true;
+  {
+    const std::scoped_lock lock(mutex_);
+    ending_ = true;
+    over_.notify_all();
+  }
   thread_.join();
 }
 
@@ -45,6 +49,8 @@ nlohmann::json Monitor::numbers(const Tally& tally, const ScanCounters& scanned,
           {"bytes", tally.bytes.load()},
           {"cloned", tally.cloned.load()},
           {"linked", tally.linked.load()},
+          {"shared", tally.shared.load()},
+          {"shared_bytes", tally.shared_bytes.load()},
           {"unchanged", tally.unchanged.load()},
           {"attributes", tally.attributes.load()},
           {"directories", tally.directories.load()},
@@ -66,7 +72,9 @@ nlohmann::json Monitor::numbers(const Tally& tally, const ScanCounters& scanned,
           {"todo_bytes", ledger.queued_bytes},
           {"debt", ledger.debt()},
           {"total_files", ledger.files},
-          {"total_bytes", ledger.bytes}};
+          {"total_bytes", ledger.bytes},
+          {"total_shared", ledger.shared},
+          {"total_shared_bytes", ledger.shared_bytes}};
 }
 
 void Monitor::show(bool to_status) {
@@ -130,8 +138,9 @@ void Monitor::show(bool to_status) {
 void Monitor::run() {
   auto shown = Clock::now();
   auto written = shown;
-  while (!ending_) {
-    std::this_thread::sleep_for(kLook);
+  std::unique_lock lock(mutex_);
+  // A pass that finds nothing to do is over long before the next look.
+  while (!over_.wait_for(lock, kLook, [this] { return ending_; })) {
     if (stop_requested() || (job_ != nullptr && job_->asked_to_stop())) pass_.stop();
     const auto now = Clock::now();
     const bool machines = output_.options().json || job_ != nullptr;

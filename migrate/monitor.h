@@ -6,7 +6,9 @@
 #include "migrate/output.h"
 #include "migrate/pass.h"
 
-#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <thread>
 
 namespace cairn::migrate {
@@ -35,7 +37,9 @@ private:
   std::uint64_t files_seen_ = 0;
   std::uint64_t bytes_seen_ = 0;
   std::chrono::steady_clock::time_point rated_;
-  std::atomic<bool> ending_{false};
+  std::mutex mutex_;
+  std::condition_variable over_; // ending_ was set
+  bool ending_ = false;          // guarded by mutex_
   std::thread thread_;
 };
 

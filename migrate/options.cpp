@@ -28,6 +28,7 @@ void visit_fields(Options& options, const Visit& visit) {
   visit("existing", options.existing);
   visit("ignore_existing", options.ignore_existing);
   visit("quick", options.quick);
+  visit("dedupe", options.dedupe);
   visit("remove", options.remove);
   visit("jobs", options.jobs);
   visit("scan_jobs", options.scan_jobs);

@@ -52,6 +52,8 @@ struct CopyOptions {
   bool quick = false;
 
   // --- what is done
+  // Content that the job has stored already is not stored again: the files share it.
+  bool dedupe = false;
   bool remove = false; // --delete
   std::optional<std::uint64_t> removals_max;
   unsigned jobs = 32;     // files on their way at a time

@@ -20,6 +20,7 @@ constexpr std::size_t kBatchMax = 400;
 constexpr std::size_t kToldMax = 1000;
 constexpr std::chrono::milliseconds kFlushAfter{100};
 constexpr std::chrono::milliseconds kLook{10};
+constexpr std::chrono::milliseconds kLookFirst{1};
 constexpr std::chrono::seconds kAdaptAfter{1};
 
 } // namespace
@@ -30,7 +31,8 @@ Pass::Pass(Session& session, Ledger& ledger, Limiter& limiter, Tally& tally, Opt
       options_(std::move(options)),
       tally_(tally),
       books_("migrate-books", 1),
-      changed_(io_) {
+      changed_(io_),
+      flushed_(io_) {
   Worker::Options worker;
   worker.root = options_.root;
   worker.copy = options_.copy;
@@ -157,6 +159,7 @@ Task<Status> Pass::conduct() {
   const Status written = co_await flush();
   if (done && !written) done = written;
   over_ = true;
+  flushed_.cancel();
   while (helpers_ > 0) {
     changed_.expires_after(kLook);
     co_await changed_.async_wait(as_result);
@@ -179,6 +182,7 @@ Task<Status> Pass::sweep(Sweep what) {
   std::optional<std::string> after;
   bool found = false; // in this round through the table
   bool scanning = true;
+  auto look = kLookFirst; // soon at first: a scan that finds nothing is over soon
   for (;;) {
     if (!after) {
       // What is written from here on may be behind this round, and makes another one.
@@ -221,7 +225,8 @@ Task<Status> Pass::sweep(Sweep what) {
     if (!last) continue;
     after.reset();
     if (scanning || std::exchange(found, false) || news_) {
-      changed_.expires_after(kLook);
+      changed_.expires_after(look);
+      look = std::min(look * 2, kLook);
       co_await changed_.async_wait(as_result);
       continue;
     }
@@ -325,12 +330,11 @@ Task<Status> Pass::flush() {
 }
 
 Task<void> Pass::keep_flushing() {
-  asio::steady_timer timer(io_);
   auto flushed = Clock::now();
   auto adapted = flushed;
   while (!over_) {
-    timer.expires_after(kLook);
-    co_await timer.async_wait(as_result);
+    flushed_.expires_after(kLook);
+    co_await flushed_.async_wait(as_result);
     const auto now = Clock::now();
     if (stopping_) copier_->stop();
     if (now - adapted > kAdaptAfter) {
@@ -342,6 +346,7 @@ Task<void> Pass::keep_flushing() {
     flushed = Clock::now();
   }
   --helpers_;
+  changed_.cancel();
 }
 
 } // namespace cairn::migrate

@@ -107,6 +107,7 @@ private:
   std::set<std::string> active_; // paths that are worked on, or not yet written down
   std::size_t running_ = 0;
   asio::steady_timer changed_;
+  asio::steady_timer flushed_; // until the next look at what is to be written down
   Ledger::Batch batch_;
   std::vector<std::string> batch_paths_;
   bool flushing_ = false;

@@ -115,6 +115,7 @@ nlohmann::json list_line(const std::string& path, const FileRow& row) {
   if (row.has(kRowGone)) out["gone"] = true;
   if (row.has(kRowLinked)) out["hard_link"] = true;
   if (row.has(kRowMetadata)) out["metadata"] = true;
+  if (row.has(kRowShared)) out["shared"] = true;
   return out;
 }
 
@@ -174,6 +175,10 @@ Status write_page(const Job& job, const Ledger& ledger, std::ostream& out) {
   };
   row("files", std::to_string(counters.files));
   row("bytes", human_bytes(static_cast<double>(counters.bytes)));
+  if (counters.shared > 0)
+    row("of them with the content of others (--dedupe)",
+        std::to_string(counters.shared) + ", " +
+            human_bytes(static_cast<double>(counters.shared_bytes)) + " saved");
   row("directories", std::to_string(counters.directories));
   row("symlinks", std::to_string(counters.symlinks));
   row("further names of files (hard links)", std::to_string(counters.hard_links));
@@ -223,6 +228,10 @@ Status print_text(const Job& job, const Ledger& ledger) {
               static_cast<unsigned long long>(counters.symlinks),
               static_cast<unsigned long long>(counters.hard_links),
               static_cast<unsigned long long>(counters.specials));
+  if (counters.shared > 0)
+    std::printf("%llu of the files share %s with others\n",
+                static_cast<unsigned long long>(counters.shared),
+                human_bytes(static_cast<double>(counters.shared_bytes)).c_str());
   std::printf("to do %llu, failed %llu, with too few copies %llu, gone from the source %llu\n",
               static_cast<unsigned long long>(counters.queued - counters.failed),
               static_cast<unsigned long long>(counters.failed),

@@ -123,6 +123,14 @@ Status check_no_tree(const RunArgs& args, const CopyOptions& copy, bool stream) 
                    "--size-only"};
 }
 
+// Only what is sent into an export can share what was sent before.
+Status check_dedupe(const CopyOptions& copy, const DestinationPath& where) {
+  if (!copy.dedupe || (copy.mode == CopyMode::copy && where.group.empty())) return {};
+  return Error{Errc::invalid_argument,
+               "--dedupe goes with --mode copy into an export: what is taken over where it lies, "
+               "and what keeps its ID, is a stored file of its own"};
+}
+
 // IDs stay what they are only in a group of the same name, and nothing else goes into a group.
 Status check_fastdfs(const CopyOptions& copy, const std::string& source,
                      const DestinationPath& where, const FastdfsSource* fastdfs) {
@@ -175,6 +183,9 @@ void summarise(Output& output, const Status& done, int code, const Tally& tally,
   };
   add(tally.cloned, "of them cloned");
   add(tally.linked, "of them linked");
+  if (tally.shared > 0)
+    line += ", " + std::to_string(tally.shared) + " of them sharing " +
+            human_bytes(static_cast<double>(tally.shared_bytes)) + " with others";
   add(tally.attributes, "with new attributes");
   add(tally.directories, "directories");
   add(tally.symlinks, "symlinks");
@@ -343,6 +354,8 @@ int work_on(const Globals& globals, Job& job, const RunArgs& args) {
   const auto where = parse_destination(what.destination);
   if (!where) return fail(globals, kSyntax, where.error());
   if (const Status good = check_fastdfs(what.options, what.source, *where, fastdfs.get()); !good)
+    return fail(globals, kSyntax, good.error());
+  if (const Status good = check_dedupe(what.options, *where); !good)
     return fail(globals, kSyntax, good.error());
   Session session(*client, *where, Timeout(kCallTime));
   const Status opened = session.open(!args.dry_run);
@@ -516,7 +529,11 @@ int run_sync(const Globals& globals, const RunArgs& args) {
       args.source == "-")
     return fail(globals, kSyntax,
                 Error{Errc::invalid_argument, "from there there are jobs only: `run`"});
-  if (args.source.starts_with(":/")) return pull(globals, args);
+  if (args.source.starts_with(":/")) {
+    if (!args.copy.dedupe) return pull(globals, args);
+    return fail(globals, kSyntax,
+                Error{Errc::invalid_argument, "--dedupe is for what comes into the cluster"});
+  }
   auto source = source_tree(args.source);
   if (!source) return fail(globals, kSelection, source.error());
   auto where = parse_destination(args.destination);
@@ -526,6 +543,8 @@ int run_sync(const Globals& globals, const RunArgs& args) {
                 Error{Errc::invalid_argument, "into a group there are jobs only: `run`"});
   where->path = join(where->path, source->below);
   CopyOptions copy = args.copy;
+  if (const Status good = check_dedupe(copy, *where); !good)
+    return fail(globals, kSyntax, good.error());
   if (!source->only.empty()) copy.files_from = source->only;
   auto output = Output::open(globals.output);
   if (!output) return fail(globals, kSyntax, output.error());

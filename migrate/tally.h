@@ -7,10 +7,12 @@
 namespace cairn::migrate {
 
 struct Tally {
-  std::atomic<std::uint64_t> files{0};     // content stored
-  std::atomic<std::uint64_t> bytes{0};     // of those
-  std::atomic<std::uint64_t> cloned{0};    // of the files: taken over, sharing their bytes
-  std::atomic<std::uint64_t> linked{0};    // of the files: taken over as they are
+  std::atomic<std::uint64_t> files{0};  // content stored
+  std::atomic<std::uint64_t> bytes{0};  // of those
+  std::atomic<std::uint64_t> cloned{0}; // of the files: taken over, sharing their bytes
+  std::atomic<std::uint64_t> linked{0}; // of the files: taken over as they are
+  std::atomic<std::uint64_t> shared{0}; // of the files: with the content of others
+  std::atomic<std::uint64_t> shared_bytes{0};
   std::atomic<std::uint64_t> unchanged{0}; // looked at again, and the destination had it
   std::atomic<std::uint64_t> attributes{0};
   std::atomic<std::uint64_t> directories{0};

@@ -60,6 +60,8 @@ Result<nlohmann::json> describe(const Job& job) {
   out["state"] = what.aborted ? "aborted" : counters.debt() > 0 ? "interrupted" : "idle";
   out["files"] = counters.files;
   out["bytes"] = counters.bytes;
+  out["shared"] = counters.shared;
+  out["shared_bytes"] = counters.shared_bytes;
   out["directories"] = counters.directories;
   out["symlinks"] = counters.symlinks;
   out["hard_links"] = counters.hard_links;
@@ -102,6 +104,10 @@ void print_status(const nlohmann::json& status) {
               static_cast<unsigned long long>(number(from, "directories")),
               static_cast<unsigned long long>(number(from, "symlinks")),
               static_cast<unsigned long long>(number(from, "hard_links")));
+  if (number(from, "shared") > 0)
+    std::printf("  %llu of the files share %s with others\n",
+                static_cast<unsigned long long>(number(from, "shared")),
+                human_bytes(static_cast<double>(number(from, "shared_bytes"))).c_str());
   std::printf("  to do %llu, failed %llu, with too few copies %llu, gone from the source %llu\n",
               static_cast<unsigned long long>(number(from, "todo")),
               static_cast<unsigned long long>(number(from, "failed")),

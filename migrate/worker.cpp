@@ -67,6 +67,30 @@ void Permits::set_limit(unsigned most) {
   waiting_.clear();
 }
 
+// --- room ----------------------------------------------------------------------------------------
+
+Task<Room::Part> Room::take(std::uint64_t bytes) {
+  if (!waiting_.empty() || !fits(bytes)) {
+    asio::steady_timer turn(co_await asio::this_coro::executor, Clock::time_point::max());
+    waiting_.push_back(&turn);
+    // The first of those who wait is told of all room that comes back.
+    while (waiting_.front() != &turn || !fits(bytes)) {
+      turn.expires_at(Clock::time_point::max());
+      co_await turn.async_wait(as_result);
+    }
+    waiting_.pop_front();
+  }
+  taken_ += bytes;
+  if (!waiting_.empty()) waiting_.front()->cancel();
+  co_return Part(*this, bytes);
+}
+
+Room::Part::~Part() {
+  if (room_ == nullptr) return;
+  room_->taken_ -= bytes_;
+  if (!room_->waiting_.empty()) room_->waiting_.front()->cancel();
+}
+
 // --- the frame of a piece of work ----------------------------------------------------------------
 
 Worker::Worker(Ledger& ledger, Options options, Limiter& limiter, Tally& tally, Record record)
@@ -77,6 +101,7 @@ Worker::Worker(Ledger& ledger, Options options, Limiter& limiter, Tally& tally, 
       record_(std::move(record)),
       readers_("migrate-read", std::clamp(options_.copy->jobs, 1U, kReadersMost)),
       reading_(std::clamp(options_.copy->jobs, 1U, kReadersMost)),
+      room_(options_.copy->memory / 4),
       last_success_(Clock::now()) {
   tally_.readers = reading_.limit();
 }

@@ -21,6 +21,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace cairn::migrate {
@@ -42,6 +43,42 @@ public:
 private:
   unsigned most_;
   unsigned taken_ = 0;
+  std::deque<asio::steady_timer*> waiting_;
+};
+
+// Bytes that contents on their way hold in memory, at most. Who finds no room waits, in order; what
+// is longer than all of it goes alone.
+class Room {
+public:
+  explicit Room(std::uint64_t most) : most_(most) {}
+  Room(const Room&) = delete;
+  Room& operator=(const Room&) = delete;
+
+  // A part of it, given back at its end.
+  class Part {
+  public:
+    Part() {}
+    Part(Room& room, std::uint64_t bytes) : room_(&room), bytes_(bytes) {}
+    Part(Part&& other) noexcept
+        : room_(std::exchange(other.room_, nullptr)), bytes_(other.bytes_) {}
+    Part& operator=(Part&& other) noexcept {
+      std::swap(room_, other.room_);
+      std::swap(bytes_, other.bytes_);
+      return *this;
+    }
+    ~Part();
+
+  private:
+    Room* room_ = nullptr;
+    std::uint64_t bytes_ = 0;
+  };
+  Task<Part> take(std::uint64_t bytes);
+
+private:
+  bool fits(std::uint64_t bytes) const { return taken_ == 0 || taken_ + bytes <= most_; }
+
+  const std::uint64_t most_;
+  std::uint64_t taken_ = 0;
   std::deque<asio::steady_timer*> waiting_;
 };
 
@@ -134,6 +171,7 @@ protected:
   Record record_;
   DiskPool readers_;
   Permits reading_;
+  Room room_; // for contents that are held as a whole
   bool stopping_ = false;
   std::optional<Error> fatal_;
   std::chrono::steady_clock::time_point last_success_;

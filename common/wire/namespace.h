@@ -88,6 +88,7 @@ enum class NsOp : std::uint8_t {
   copy_range = 71,  // NsCopyRange -> NsCopyRangeReply
   setxattr = 72,    // NsSetXattr -> NsNodeReply
   removexattr = 73, // NsRemoveXattr -> NsNodeReply
+  create_copy = 74, // NsCreateCopy -> NsNodeReply
   // exports and upkeep (namespace_admin.h); changes of them need an administrator's session
   exports = 90,       // NsExports -> NsExportsReply
   export_add = 91,    // NsExportChange -> NsExportReply

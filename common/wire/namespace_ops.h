@@ -401,6 +401,22 @@ struct NsCreate {
   }
 };
 
+// As create, with the content of the file `from`: both refer to the same stored files from then on,
+// and no data moves. All of it is one change, so the content is that of `data_version` for certain.
+// Errors: those of create; EBUSY (the content of `from` is another by now), ESTALE (it has gone),
+// EXDEV (it is in another export), EFBIG (it is in too many pieces), EINVAL (`from` is no regular
+// file, `existing` is keep, or `create` brings content), ENOSYS (the tracker does not know it yet).
+struct NsCreateCopy {
+  NsCreate create; // without extents; `size` is compared as the version is
+  std::uint64_t from = 0;
+  std::uint64_t data_version = 0; // that `from` has to have, plus 1; 0: whatever it has
+
+  static constexpr auto fields() {
+    using M = NsCreateCopy;
+    return std::tuple{nested(&M::create), integer(&M::from), integer(&M::data_version)};
+  }
+};
+
 // Errors: EEXIST, ENAMETOOLONG, ENOTDIR, ENOENT, EMLINK, EDQUOT.
 struct NsMkdir {
   std::uint64_t parent = 0;

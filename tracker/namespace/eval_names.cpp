@@ -214,6 +214,30 @@ Result<wire::NsNodeReply> Evaluation::create(const wire::NsCreate& request) {
   const std::uint64_t end = extents.empty() ? 0 : extents.back().end();
   const std::uint64_t size = std::max(request.size, end);
   if (size > wire::kNsFileSizeMax) return errno_of(EFBIG);
+  return make_file(request, std::move(parent), std::move(extents), size, true);
+}
+
+Result<wire::NsNodeReply> Evaluation::create_copy(const wire::NsCreateCopy& request) {
+  const wire::NsCreate& create = request.create;
+  if (create.existing == NsExisting::keep || !create.extents.empty()) return errno_of(EINVAL);
+  CAIRN_TRY(source, load(request.from));
+  if (source.is_directory()) return errno_of(EISDIR);
+  if (!source.is_regular()) return errno_of(EINVAL);
+  // A file that was made with its content has version 0.
+  const bool same = request.data_version == source.data_version + 1 && create.size == source.size;
+  if (request.data_version != 0 && !same) return errno_of(EBUSY, "the file has changed meanwhile");
+  CAIRN_RETURN_IF_ERROR(permit(source, kRead));
+  CAIRN_TRY(parent, parent_for_new(create.parent, create.name));
+  // The root of the tree belongs to no export, and has no files.
+  if (source.root != parent.root) return errno_of(EXDEV);
+  if (source.extent_count() > wire::kNsExtentsMax) return errno_of(EFBIG, "too many extents");
+  CAIRN_TRY(extents, overlapping(source, 0, wire::kNsFileSizeMax));
+  return make_file(create, std::move(parent), std::move(extents), source.size, false);
+}
+
+Result<wire::NsNodeReply> Evaluation::make_file(const wire::NsCreate& request, Inode parent,
+                                                std::vector<Extent> extents, std::uint64_t size,
+                                                bool fresh) {
   CAIRN_RETURN_IF_ERROR(permit(parent, kExecute));
   CAIRN_TRY(entry, find_entry(parent.ino, request.name));
   Inode inode;
@@ -230,7 +254,7 @@ Result<wire::NsNodeReply> Evaluation::create(const wire::NsCreate& request) {
     if ((wanted & kWrite) != 0) CAIRN_RETURN_IF_ERROR(writable(inode));
     if (truncate) {
       const auto before = static_cast<std::int64_t>(inode.bytes);
-      CAIRN_RETURN_IF_ERROR(replace(inode, 0, wire::kNsFileSizeMax, std::move(extents), true));
+      CAIRN_RETURN_IF_ERROR(replace(inode, 0, wire::kNsFileSizeMax, std::move(extents), fresh));
       CAIRN_RETURN_IF_ERROR(charge(inode.root, static_cast<std::int64_t>(inode.bytes) - before, 0));
       inode.size = size;
       inode.mtime = now_;
@@ -239,7 +263,7 @@ Result<wire::NsNodeReply> Evaluation::create(const wire::NsCreate& request) {
       set_times(inode, request.set & (wire::kNsSetAtime | wire::kNsSetMtime), request.atime,
                 request.mtime);
       store(inode);
-    } else if (!request.extents.empty()) {
+    } else if (!extents.empty()) {
       return errno_of(EINVAL, "content for a file that is to stay as it is");
     }
   } else {
@@ -249,15 +273,17 @@ Result<wire::NsNodeReply> Evaluation::create(const wire::NsCreate& request) {
     owner.gid = request.gid;
     owner.atime = request.atime;
     owner.mtime = request.mtime;
-    CAIRN_TRY(fresh, make_inode(parent, NsType::regular, request.mode, owner));
-    inode = std::move(fresh);
-    CAIRN_RETURN_IF_ERROR(replace(inode, 0, wire::kNsFileSizeMax, std::move(extents), true));
+    CAIRN_TRY(empty, make_inode(parent, NsType::regular, request.mode, owner));
+    inode = std::move(empty);
+    CAIRN_RETURN_IF_ERROR(replace(inode, 0, wire::kNsFileSizeMax, std::move(extents), fresh));
     CAIRN_RETURN_IF_ERROR(charge(inode.root, static_cast<std::int64_t>(inode.bytes), 0));
     inode.size = size;
     add_entry(parent, request.name, inode, inode.ino);
     store(parent);
     store(inode);
   }
+  // In as many pieces as the one it is a copy of.
+  if (!fresh) CAIRN_RETURN_IF_ERROR(note_fragments(inode));
   if (request.open) opens_->opened(caller_.session, inode.ino);
   CAIRN_TRY(reply, node(inode));
   reply.created = made;

@@ -78,6 +78,8 @@ Result<wire::Bytes> Evaluation::dispatch(NsOp op, wire::View request) {
       return call(&Evaluation::seek, request);
     case NsOp::create:
       return call(&Evaluation::create, request);
+    case NsOp::create_copy:
+      return call(&Evaluation::create_copy, request);
     case NsOp::mkdir:
       return call(&Evaluation::mkdir, request);
     case NsOp::mknod:

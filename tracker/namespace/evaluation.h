@@ -119,6 +119,7 @@ private:
 
   // --- names (eval_names.cpp)
   Result<wire::NsNodeReply> create(const wire::NsCreate& request);
+  Result<wire::NsNodeReply> create_copy(const wire::NsCreateCopy& request);
   Result<wire::NsNodeReply> mkdir(const wire::NsMkdir& request);
   Result<wire::NsNodeReply> mknod(const wire::NsMknod& request);
   Result<wire::NsNodeReply> symlink(const wire::NsSymlink& request);
@@ -183,6 +184,10 @@ private:
   Result<Inode> make_inode(const Inode& parent, NsType type, std::uint16_t mode,
                            const Owner& owner);
   void add_entry(Inode& parent, std::string_view name, const Inode& inode, std::uint64_t cookie);
+  // What create() does once the parent and the content are known. `fresh`: nothing has referred to
+  // the stored files before.
+  Result<wire::NsNodeReply> make_file(const wire::NsCreate& request, Inode parent,
+                                      std::vector<Extent> extents, std::uint64_t size, bool fresh);
   // The answer to a change that has made `inode` an entry of `parent`.
   Result<wire::NsNodeReply> named(const Inode& inode, const Inode& parent);
   void remove_entry(Inode& parent, std::string_view name, const DirEntry& entry);

@@ -121,6 +121,27 @@ int Tree::rename(const wire::NsRename& r) {
   return 0;
 }
 
+int Tree::create(const wire::NsCreate& r, Node fresh, std::uint64_t made, std::uint64_t before) {
+  const auto parent = nodes_.find(r.parent);
+  if (parent == nodes_.end()) return ESTALE;
+  if (parent->second.type != NsType::directory) return ENOTDIR;
+  const auto entry = parent->second.entries.find(r.name);
+  if (entry == parent->second.entries.end()) return make(r.parent, r.name, std::move(fresh), made);
+  if (r.existing == wire::NsExisting::fail) return EEXIST;
+  Node& old = nodes_.at(entry->second);
+  if (old.type == NsType::directory) return EISDIR;
+  if (old.type == NsType::symlink) return ELOOP;
+  if (r.existing == wire::NsExisting::keep) return fresh.bytes.empty() ? 0 : EINVAL;
+  const Node saved = old;
+  old.size = fresh.size;
+  old.bytes = std::move(fresh.bytes);
+  if (!fits(before)) {
+    old = saved;
+    return EDQUOT;
+  }
+  return 0;
+}
+
 int Tree::apply(const Operation& operation, bool rmdir, std::uint64_t made,
                 const std::map<std::string, std::uint64_t>& numbers) {
   const std::uint64_t before = bytes();
@@ -134,30 +155,22 @@ int Tree::apply(const Operation& operation, bool rmdir, std::uint64_t made,
   };
   Node* node = nullptr;
   if (const auto* r = std::get_if<wire::NsCreate>(&operation)) {
-    const auto parent = nodes_.find(r->parent);
-    if (parent == nodes_.end()) return ESTALE;
-    if (parent->second.type != NsType::directory) return ENOTDIR;
     Node fresh;
     fresh.type = NsType::regular;
     fresh.mode = r->mode;
     fresh.size = r->size;
     for (const auto& extent : r->extents) put(fresh, 0, extent, numbers);
-    const auto entry = parent->second.entries.find(r->name);
-    if (entry == parent->second.entries.end())
-      return make(r->parent, r->name, std::move(fresh), made);
-    if (r->existing == wire::NsExisting::fail) return EEXIST;
-    Node& old = nodes_.at(entry->second);
-    if (old.type == NsType::directory) return EISDIR;
-    if (old.type == NsType::symlink) return ELOOP;
-    if (r->existing == wire::NsExisting::keep) return r->extents.empty() ? 0 : EINVAL;
-    const Node saved = old;
-    old.size = fresh.size;
-    old.bytes = std::move(fresh.bytes);
-    if (!fits(before)) {
-      old = saved;
-      return EDQUOT;
-    }
-    return 0;
+    return create(*r, std::move(fresh), made, before);
+  }
+  if (const auto* r = std::get_if<wire::NsCreateCopy>(&operation)) {
+    if (r->create.existing == wire::NsExisting::keep) return EINVAL;
+    if (const int error = file(r->from, &node); error != 0) return error;
+    Node fresh;
+    fresh.type = NsType::regular;
+    fresh.mode = r->create.mode;
+    fresh.size = node->size;
+    fresh.bytes = node->bytes;
+    return create(r->create, std::move(fresh), made, before);
   }
   if (const auto* r = std::get_if<wire::NsMkdir>(&operation)) {
     Node fresh;

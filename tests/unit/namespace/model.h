@@ -18,10 +18,11 @@ inline std::uint8_t stored_byte(std::uint64_t number, std::uint64_t at) {
   return static_cast<std::uint8_t>(1 + (number * 131 + at * 7) % 255);
 }
 
-using Operation = std::variant<wire::NsCreate, wire::NsMkdir, wire::NsSymlink, wire::NsLink,
-                               wire::NsRemove, wire::NsRename, wire::NsSetattr, wire::NsCommit,
-                               wire::NsFallocate, wire::NsCopyRange, wire::NsSetXattr,
-                               wire::NsRemoveXattr, wire::NsLookup, wire::NsReaddir>;
+using Operation =
+    std::variant<wire::NsCreate, wire::NsCreateCopy, wire::NsMkdir, wire::NsSymlink, wire::NsLink,
+                 wire::NsRemove, wire::NsRename, wire::NsSetattr, wire::NsCommit, wire::NsFallocate,
+                 wire::NsCopyRange, wire::NsSetXattr, wire::NsRemoveXattr, wire::NsLookup,
+                 wire::NsReaddir>;
 
 struct Node {
   wire::NsType type = wire::NsType::none;
@@ -50,6 +51,7 @@ public:
   std::uint64_t bytes() const;
 
 private:
+  int create(const wire::NsCreate& request, Node fresh, std::uint64_t made, std::uint64_t before);
   int make(std::uint64_t parent, const std::string& name, Node node, std::uint64_t made);
   void put(Node& node, std::uint64_t begin, const wire::NsExtent& extent,
            const std::map<std::string, std::uint64_t>& numbers);

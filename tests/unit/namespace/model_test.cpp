@@ -190,7 +190,7 @@ private:
   }
 
   std::pair<NsOp, Operation> random_operation() {
-    switch (pick(22)) {
+    switch (pick(23)) {
       case 0:
       case 1:
       case 2: {
@@ -299,6 +299,14 @@ private:
         return {NsOp::removexattr, r};
       }
       case 20: {
+        wire::NsCreateCopy r;
+        r.create.parent = directory();
+        r.create.name = name();
+        r.create.existing = static_cast<wire::NsExisting>(pick(3));
+        r.from = inode();
+        return {NsOp::create_copy, r};
+      }
+      case 21: {
         wire::NsLookup r;
         r.parent = directory();
         r.name = name();
@@ -372,6 +380,7 @@ private:
   static std::uint64_t made_by(const Record& record) {
     if (record.outcome.status != 0) return 0;
     const bool makes = std::holds_alternative<wire::NsCreate>(record.operation) ||
+                       std::holds_alternative<wire::NsCreateCopy>(record.operation) ||
                        std::holds_alternative<wire::NsMkdir>(record.operation) ||
                        std::holds_alternative<wire::NsSymlink>(record.operation);
     if (!makes) return 0;
@@ -423,11 +432,15 @@ private:
       auto reply = wire::decode_lenient<wire::NsNodeReply>(record.outcome.body);
       ASSERT_TRUE(reply);
       told = std::move(reply->directories);
-      const bool kept = std::holds_alternative<wire::NsCreate>(record.operation) && !reply->created;
+      const bool kept =
+          !reply->created && (std::holds_alternative<wire::NsCreate>(record.operation) ||
+                              std::holds_alternative<wire::NsCreateCopy>(record.operation));
       if (!kept) expected.insert(parent);
     };
     if (const auto* const create = std::get_if<wire::NsCreate>(&record.operation)) {
       named(create->parent);
+    } else if (const auto* const copy = std::get_if<wire::NsCreateCopy>(&record.operation)) {
+      named(copy->create.parent);
     } else if (const auto* const mkdir = std::get_if<wire::NsMkdir>(&record.operation)) {
       named(mkdir->parent);
     } else if (const auto* const symlink = std::get_if<wire::NsSymlink>(&record.operation)) {
