@@ -127,6 +127,7 @@ Result<std::optional<std::string>> Scanner::take() {
   for (;;) {
     if (stopping_ || !failure_) return std::optional<std::string>();
     if (queue_.empty() && more_in_ledger_) {
+      ++loads_;
       // Those that are being listed have rows too.
       CAIRN_TRY(rows, ledger_.paths(Table::scans, std::nullopt, kQueueMax + active_.size()));
       for (std::string& path : rows)
@@ -176,6 +177,11 @@ bool Scanner::may_skip(const std::string& path) const {
 
 Status Scanner::list(const std::string& path) {
   Writer writer(*this);
+  std::uint64_t loads = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    loads = loads_;
+  }
   const auto now = std::chrono::system_clock::now();
   const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC |
                     (path.empty() || options_.copy->copy_links ? 0 : O_NOFOLLOW);
@@ -217,7 +223,8 @@ Status Scanner::list(const std::string& path) {
   CAIRN_RETURN_IF_ERROR(writer.flush());
   const std::scoped_lock lock(mutex_);
   for (std::string& found : writer.found()) {
-    if (options_.tell || queue_.size() < kQueueMax)
+    // Another thread may have read the rows that were just written, and listed these already.
+    if (options_.tell || (loads == loads_ && queue_.size() < kQueueMax))
       queue_.push_back(std::move(found));
     else
       more_in_ledger_ = true;

@@ -134,6 +134,7 @@ private:
   std::deque<std::string> queue_;
   std::set<std::string> active_;
   bool more_in_ledger_ = false; // rows of Table::scans that are not in queue_
+  std::uint64_t loads_ = 0;     // how often queue_ was filled from there
   bool recursive_ = true;
   bool stopping_ = false;
   Status failure_;
