@@ -6,6 +6,7 @@ keep-alive connections; ratios of medians:
     get_tuned    the same against nginx with open_file_cache
     upload       POST against uploads over the FastDFS protocol (the load generator), durable
     tls          GET over TLS against plain GET, the same node
+    by_path      GET of a public export's files by path against GET of the same content by ID
 
     bench/web.py --load ./fdfs_load [--only get] [--rounds 5] [--root DIR]
 
@@ -148,7 +149,27 @@ def tls(args, cluster, folder):
             lambda: wrk(f"http://{node.addr}:{node.http}/", script, args.seconds, [node.pid]))
 
 
-ROWS = {row.__name__: row for row in (get, get_tuned, upload, tls)}
+def by_path(args, cluster, folder):
+    node = cluster.storage
+    run = ["--conf", cluster.client_conf]
+    clusters.run_cairn(*run, "export", "add", "public", "--public", "--copies", "1")
+    tree = folder / "tree"
+    tree.mkdir()
+    for number in range(200):
+        (tree / f"{number}.jpg").write_bytes(fastdfs.content(SIZE, seed=number))
+    clusters.run_cairn(*run, "cp", "-r", f"{tree}/", ":/public/images", timeout=120)
+    paths = (folder / "paths", folder / "ids")
+    for each in paths:
+        each.mkdir()
+    named = get_script(paths[0], [f"/public/images/{number}.jpg" for number in range(200)])
+    by_id = get_script(paths[1], ["/" + file_id for file_id in stored(cluster)])
+    url = f"http://{node.addr}:{node.http}/"
+    pids = [node.pid, cluster.tracker.pid]
+    compare("by_path", args.rounds, lambda: wrk(url, named, args.seconds, pids),
+            lambda: wrk(url, by_id, args.seconds, pids))
+
+
+ROWS = {row.__name__: row for row in (get, get_tuned, upload, tls, by_path)}
 
 
 def main():
