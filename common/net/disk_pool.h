@@ -66,7 +66,8 @@ public:
   // Runs `work` (no arguments, may be move-only) on a pool thread; nobody waits for it. It may
   // answer what is to be called then (no arguments): while more jobs wait that is done for several
   // at once, after about a millisecond at most, since each waking of another thread costs as much
-  // as a small write. May not block.
+  // as a small write. A flush of the log (Binlog::commit_then) is the longest it may take: jobs
+  // that are queued can wait for it.
   template <class F>
   void post(F work) {
     enqueue(std::make_unique<Work<F>>(std::move(work)));

@@ -35,8 +35,8 @@ constexpr std::string_view kPathMethods = "GET, HEAD, PUT, DELETE";
 
 struct Remembered {
   Clock::time_point until;
-  std::uint8_t status = 0;
-  wire::NsResolveReply reply;
+  std::uint8_t status = 0; // errno; 0: there is a reply
+  std::shared_ptr<const wire::NsResolveReply> reply;
 };
 
 // One per I/O thread, like the Remote.
@@ -164,7 +164,7 @@ Task<Result<wire::Bytes>> ExportResolver::call(std::uint8_t command, wire::Bytes
   co_return failure;
 }
 
-Task<Result<wire::NsResolveReply>> ExportResolver::resolve(As as, std::string path) {
+Task<Result<ExportResolver::Meaning>> ExportResolver::resolve(As as, std::string path) {
   auto& paths = remembered();
   std::string key = key_of(as, path);
   if (const auto found = paths.find(key); found != paths.end()) {
@@ -190,11 +190,12 @@ Task<Result<wire::NsResolveReply>> ExportResolver::resolve(As as, std::string pa
       paths.insert_or_assign(std::move(key), std::move(entry));
     co_return std::move(answer).error();
   }
-  CAIRN_CO_TRY(reply, wire::decode_lenient<wire::NsResolveReply>(*answer));
-  entry.reply = reply;
+  CAIRN_CO_TRY(decoded, wire::decode_lenient<wire::NsResolveReply>(*answer));
+  Meaning meaning = std::make_shared<const wire::NsResolveReply>(std::move(decoded));
+  entry.reply = meaning;
   if (paths.size() >= kRememberedMax) paths.clear();
   paths.insert_or_assign(std::move(key), std::move(entry));
-  co_return reply;
+  co_return meaning;
 }
 
 Task<HttpReply> ExportResolver::answer(ResolvedUrl url) {
@@ -210,17 +211,14 @@ Task<HttpReply> ExportResolver::answer(ResolvedUrl url) {
     found = co_await resolve(as, path);
   }
   if (!found) co_return failure_of(found.error());
-  const wire::NsAttributes& attributes = found->node.attributes;
+  const wire::NsNodeReply& node = (*found)->node;
+  const wire::NsAttributes& attributes = node.attributes;
   if (attributes.type == wire::NsType::directory) {
-    if (!found->listing) co_return plain_reply(403, "directories are not listed");
-    co_return co_await list(as, found->node);
+    if (!(*found)->listing) co_return plain_reply(403, "directories are not listed");
+    co_return co_await list(as, attributes.inode);
   }
   if (attributes.type != wire::NsType::regular) co_return plain_reply(403, "not a file");
-  const std::uint64_t inode = attributes.inode;
-  // The stored file of a small one, for whoever sends it from the disk.
-  std::string stored;
-  if (found->node.extents.size() == 1) stored = found->node.extents.front().id;
-  const auto file = co_await open(as, std::move(found->node));
+  const auto file = co_await open(as, node);
   if (!file) co_return failure_of(file.error());
   FileReplyContext context;
   context.content_type = types_.type_of(path.substr(path.rfind('/') + 1));
@@ -230,8 +228,11 @@ Task<HttpReply> ExportResolver::answer(ResolvedUrl url) {
   context.active_content = context_.config.http.active_content;
   context.now = std::time(nullptr);
   HttpReply reply = file_reply(url.request(), RemoteName(), *file, context);
-  if (file->fd) send_by_front(url.request(), stored, *file, context, reply);
-  if (wants_cache_tags(url.request(), reply)) add_cache_tag(reply, cache_tag_of_inode(inode));
+  // The stored file of a small one, for whoever sends it from the disk.
+  if (file->fd && node.extents.size() == 1)
+    send_by_front(url.request(), node.extents.front().id, *file, context, reply);
+  if (wants_cache_tags(url.request(), reply))
+    add_cache_tag(reply, cache_tag_of_inode(attributes.inode));
   co_return reply;
 }
 
@@ -259,24 +260,13 @@ void ExportResolver::send_by_front(const HttpRequest& request, const std::string
   add_file_headers(reply, context);
 }
 
-Task<Result<OpenFile>> ExportResolver::open(As as, wire::NsNodeReply node) {
+Task<Result<OpenFile>> ExportResolver::open(As as, const wire::NsNodeReply& node) {
   const wire::NsAttributes& attributes = node.attributes;
-  std::vector<wire::NsExtent> extents = std::move(node.extents);
   bool end = (attributes.flags & wire::kNsExtentsMore) == 0;
-  while (!end) {
-    wire::NsGetExtents request;
-    request.inode = attributes.inode;
-    request.offset = extents.empty() ? 0 : extents.back().offset + extents.back().length;
-    wire::Bytes encoded = wire::encode(request);
-    CAIRN_CO_TRY(answer, co_await ask(as, NsOp::extents, std::move(encoded)));
-    CAIRN_CO_TRY(reply, wire::decode_lenient<wire::NsExtentsReply>(answer));
-    end = reply.end || reply.extents.empty();
-    std::ranges::move(reply.extents, std::back_inserter(extents));
-  }
   // A small file is one stored file, and if that is of this group it is sent as such.
-  if (extents.size() == 1 && extents[0].offset == 0 && extents[0].source == 0 &&
-      extents[0].length == attributes.size) {
-    const auto id = parse_file_id(extents[0].id);
+  if (end && node.extents.size() == 1 && node.extents[0].offset == 0 &&
+      node.extents[0].source == 0 && node.extents[0].length == attributes.size) {
+    const auto id = parse_file_id(node.extents[0].id);
     if (id && id->group == files_.group() && id->name.fields() &&
         id->name.kind() == FileKind::normal && id->name.fields()->size() == attributes.size) {
       auto file = co_await files_.open(id->name);
@@ -287,6 +277,17 @@ Task<Result<OpenFile>> ExportResolver::open(As as, wire::NsNodeReply node) {
           std::clamp<std::int64_t>(attributes.mtime.seconds, 0, UINT32_MAX));
       co_return std::move(*file);
     }
+  }
+  std::vector<wire::NsExtent> extents = node.extents;
+  while (!end) {
+    wire::NsGetExtents request;
+    request.inode = attributes.inode;
+    request.offset = extents.empty() ? 0 : extents.back().offset + extents.back().length;
+    wire::Bytes encoded = wire::encode(request);
+    CAIRN_CO_TRY(answer, co_await ask(as, NsOp::extents, std::move(encoded)));
+    CAIRN_CO_TRY(reply, wire::decode_lenient<wire::NsExtentsReply>(answer));
+    end = reply.end || reply.extents.empty();
+    std::ranges::move(reply.extents, std::back_inserter(extents));
   }
   OpenFile file;
   file.size = attributes.size;
@@ -425,10 +426,10 @@ Task<Status> ExportResolver::send_foreign(Connection& to, std::string group, std
   co_return Error{Errc::unavailable, "no member of " + group + " answers"};
 }
 
-Task<HttpReply> ExportResolver::list(As as, wire::NsNodeReply directory) {
+Task<HttpReply> ExportResolver::list(As as, std::uint64_t directory) {
   nlohmann::json entries = nlohmann::json::array();
   wire::NsReaddir request;
-  request.inode = directory.attributes.inode;
+  request.inode = directory;
   request.attributes = true;
   request.bytes_max = 512 * 1024;
   constexpr std::size_t kEntriesMax = 100'000;

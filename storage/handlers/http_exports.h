@@ -12,6 +12,7 @@
 #include "storage/http/guard.h"
 #include "storage/http/resolver.h"
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -42,9 +43,12 @@ private:
   // A message of NsOnceReply from any tracker: its content, or its errno.
   Task<Result<wire::Bytes>> call(std::uint8_t command, wire::Bytes body);
   Task<Result<wire::Bytes>> ask(As as, wire::NsOp op, wire::Bytes request);
-  Task<Result<wire::NsResolveReply>> resolve(As as, std::string path);
-  Task<Result<OpenFile>> open(As as, wire::NsNodeReply node);
-  Task<HttpReply> list(As as, wire::NsNodeReply directory);
+  // What a path means, shared with what is remembered of it.
+  using Meaning = std::shared_ptr<const wire::NsResolveReply>;
+  Task<Result<Meaning>> resolve(As as, std::string path);
+  // `node` lives until that is done.
+  Task<Result<OpenFile>> open(As as, const wire::NsNodeReply& node);
+  Task<HttpReply> list(As as, std::uint64_t directory);
   // Writes [offset, offset + length) of a file with these extents.
   Task<Status> send(Connection& to, std::vector<wire::NsExtent> extents, std::uint64_t offset,
                     std::uint64_t length);

@@ -46,7 +46,13 @@ Task<Result<OpenFile>> StoreFiles::open(const RemoteName& name) {
   CAIRN_CO_TRY(ticket, begin_under(context_.downloads));
   Counted counted(context_.counters.download);
 
-  CAIRN_CO_TRY(located, co_await locate(context_, name, 0, 0));
+  std::optional<Located> found(std::in_place);
+  found->here = open_at_once(context_, name, 0, 0);
+  if (!found->here) {
+    CAIRN_CO_TRY(elsewhere, co_await locate(context_, name, 0, 0));
+    found.emplace(std::move(elsewhere));
+  }
+  Located& located = *found;
   if (located.here) {
     file.size = located.here->size;
     file.mtime = located.here->mtime;
