@@ -140,7 +140,7 @@ private:
   Result<ClusterFacts> open_metadata() {
     ClusterFacts facts;
     if (config_.metadata_holder) return facts;
-    CAIRN_TRY(store, MetaStore::open(config_.base_path / "data" / "meta"));
+    CAIRN_TRY(store, MetaStore::open(config_.base_path / "data" / "meta", config_.namespace_cache));
     store_ = std::move(store);
     const Status loaded = store_->scan(
         "C", [&](std::string_view key, std::string_view value) { return facts.load(key, value); });

@@ -64,6 +64,10 @@ OptionList<C> make_options() {
                 "Longest time to sync a single file.");
 
   list.heading("Namespace");
+  list.bytes(
+      "namespace_cache", &C::namespace_cache, std::uint64_t{8} << 20, std::uint64_t{1} << 40,
+      "Memory for what was read of names and inodes lately, taken as it is needed. A million "
+      "files in use are 200 MiB.");
   list.duration("delete_grace", &C::delete_grace, seconds(0), hours(24 * 90),
                 "How long the stored data of removed and overwritten files stays, for readers that "
                 "still know where it was.");

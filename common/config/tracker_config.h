@@ -52,6 +52,7 @@ struct TrackerConfig : ServerConfig {
   CompatStat compat_stat_version = CompatStat::v6_15;
 
   // How long the stored data of removed files stays, for readers that still know where it was.
+  std::uint64_t namespace_cache = 256 << 20; // bytes
   std::chrono::seconds delete_grace{600};
   // How old a stored file of the namespace is before it can be taken for one that a crash left
   // between its upload and its name.

@@ -22,7 +22,6 @@ constexpr std::string_view kAppliedKey = "Mapplied";
 constexpr std::string_view kFormatKey = "Mfmt";
 constexpr std::string_view kFormat = "1";
 constexpr int kBloomBitsPerKey = 10;
-constexpr std::size_t kCacheBytes = std::size_t{32} << 20;
 
 struct AppliedRow {
   std::uint64_t index = 0;
@@ -83,14 +82,15 @@ MetaStore::Snapshot::~Snapshot() {
   store_.db_->ReleaseSnapshot(at_);
 }
 
-MetaStore::MetaStore()
+MetaStore::MetaStore(std::size_t cache_bytes)
     : env_(std::make_unique<PinningEnv>()),
       filter_(leveldb::NewBloomFilterPolicy(kBloomBitsPerKey)),
-      cache_(leveldb::NewLRUCache(kCacheBytes)) {}
+      cache_(leveldb::NewLRUCache(cache_bytes)) {}
 
 MetaStore::~MetaStore() = default;
 
-Result<std::unique_ptr<MetaStore>> MetaStore::open(const std::filesystem::path& directory) {
+Result<std::unique_ptr<MetaStore>> MetaStore::open(const std::filesystem::path& directory,
+                                                   std::size_t cache_bytes) {
   std::error_code failure;
   std::filesystem::create_directories(directory, failure);
   if (failure) return errno_error("cannot make " + directory.string(), failure.value());
@@ -109,7 +109,7 @@ Result<std::unique_ptr<MetaStore>> MetaStore::open(const std::filesystem::path& 
     }
   }
   CAIRN_RETURN_IF_ERROR(mend_unless_open(directory));
-  std::unique_ptr<MetaStore> store(new MetaStore);
+  std::unique_ptr<MetaStore> store(new MetaStore(cache_bytes));
   store->directory_ = directory;
   leveldb::Options options;
   options.env = store->env_.get();

@@ -26,9 +26,13 @@ class PinningEnv;
 // with its mutations) and "Mfmt" (version of the whole format).
 class MetaStore final : public LogApplier {
 public:
-  // Opens the store in `directory`, made if it is missing. Errors: busy (another process has it),
-  // corrupt (with what to do), unsupported (written by a later version), io_error.
-  static Result<std::unique_ptr<MetaStore>> open(const std::filesystem::path& directory);
+  static constexpr std::size_t kSmallCache = 8 << 20; // bytes
+
+  // Opens the store in `directory`, made if it is missing; keeps up to `cache_bytes` of what was
+  // read in memory. Errors: busy (another process has it), corrupt (with what to do), unsupported
+  // (written by a later version), io_error.
+  static Result<std::unique_ptr<MetaStore>> open(const std::filesystem::path& directory,
+                                                 std::size_t cache_bytes = kSmallCache);
   ~MetaStore() override;
 
   LogPos applied() const override { return applied_; }
@@ -73,7 +77,7 @@ public:
   Result<LogPos> checkpoint(const std::filesystem::path& directory);
 
 private:
-  MetaStore();
+  explicit MetaStore(std::size_t cache_bytes);
   Status copy_files(const std::filesystem::path& to, std::vector<std::filesystem::path>& copied);
 
   std::filesystem::path directory_;
