@@ -176,7 +176,7 @@ class Partition(unittest.TestCase):
                     time.sleep(0.5)
                 book.check(self)
         print(f"partitions: {self.ROUNDS}, {book.acknowledged} acknowledged operations on "
-              f"{len(book.files)} files, all active again after at most {slowest:.1f} s")
+              f"{book.file_count} files, all active again after at most {slowest:.1f} s")
         self.assertGreater(book.acknowledged, 50 * self.ROUNDS)
 
 

@@ -19,18 +19,25 @@ SYNC_SECONDS = 30
 
 
 class File:
-    """What a file may be: one of `contents` (bytes), or absent when `may_be_absent`."""
+    """What a file may be: one of `contents`, or absent when `may_be_absent`. A content is a tuple of
+    pieces, each (number, size) of workload.content_of(): a storm writes more than memory holds."""
 
-    def __init__(self, content, appender):
-        self.contents = [content]
+    def __init__(self, piece, appender):
+        self.contents = [(piece,)]
         self.appender = appender
         self.deleted = False  # acknowledged
         self.may_be_absent = False  # a delete without an answer
         self.metadata = [None]  # None: not set
 
     def appended(self, piece, acknowledged):
-        grown = [content + piece for content in self.contents]
+        grown = [content + (piece,) for content in self.contents]
         self.contents = grown if acknowledged else self.contents + grown
+
+    def may_be(self, got):
+        """Whether these bytes are one of the contents."""
+        return any(len(got) == sum(size for _, size in content) and
+                   got == b"".join(workload.content_of(*piece) for piece in content)
+                   for content in self.contents)
 
 
 class Client(threading.Thread):
@@ -93,19 +100,21 @@ class Client(threading.Thread):
 
     def _upload(self, storage):
         self._number += 1
-        content = workload.content_of(self._number, self.random.choice(self.sizes))
+        piece = (self._number, self.random.choice(self.sizes))
         appender = self.random.random() < 0.3
         command = fastdfs.UPLOAD_APPENDER if appender else fastdfs.UPLOAD
-        reply = storage.request(command, fastdfs.upload_body(content, "bin"))
+        reply = storage.request(command,
+                                fastdfs.upload_body(workload.content_of(*piece), "bin"))
         if self._note("upload", reply):
-            self.files[fastdfs.read_id(reply.body)] = File(content, appender)
+            self.files[fastdfs.read_id(reply.body)] = File(piece, appender)
 
     def _append(self, storage, file_id, file):
         self._number += 1
-        piece = workload.content_of(self._number, self.random.choice((10, 3000, 70_000)))
+        piece = (self._number, self.random.choice((10, 3000, 70_000)))
         before = list(file.contents)
         file.appended(piece, acknowledged=False)
-        reply = storage.request(fastdfs.APPEND, fastdfs.append_body(file_id, piece))
+        reply = storage.request(fastdfs.APPEND,
+                                fastdfs.append_body(file_id, workload.content_of(*piece)))
         if self._note("append", reply):
             file.contents = before
             file.appended(piece, acknowledged=True)
@@ -130,7 +139,7 @@ class Client(threading.Thread):
 
     def _read(self, storage, file_id, file):
         reply = storage.request(fastdfs.DOWNLOAD, fastdfs.download_body(file_id))
-        if reply.status == 0 and reply.body not in file.contents:
+        if reply.status == 0 and not file.may_be(reply.body):
             self.wrong.append(("read", file_id, len(reply.body)))
         elif reply.status != 0:
             self._note("read " + file_id, reply, expected=())
@@ -141,7 +150,8 @@ class Ledger:
 
     def __init__(self, cluster, sizes=(100, 4096, 30_000, 100_000, 700_000)):
         self.cluster, self.sizes = cluster, sizes
-        self.files = {}
+        self.files = {}  # that are checked, the oldest first
+        self.file_count = 0  # of all rounds
         self.acknowledged = 0
         self.wrong = []
         self._seed = 0
@@ -162,8 +172,30 @@ class Ledger:
             for client in clients:
                 client.stop()
                 self.files.update(client.files)
+                self.file_count += len(client.files)
                 self.acknowledged += client.acknowledged
                 self.wrong += client.wrong
+
+    def thin(self, keep):
+        """Deletes the oldest files, so that a long storm does not fill the disk: `keep` stay. As many
+        that are deleted go on being checked, the rest is forgotten. After a check(), without load."""
+        deleted = [i for i, file in self.files.items() if file.deleted]
+        for file_id in deleted[:-keep or None]:
+            del self.files[file_id]
+        live = [i for i, file in self.files.items() if not file.deleted]
+        nodes = self.cluster.group("group1")
+        for index, node in enumerate(nodes):
+            with self.cluster.to(node) as storage:
+                for file_id in live[:-keep or None][index::len(nodes)]:
+                    file = self.files[file_id]
+                    reply = storage.request(fastdfs.DELETE, fastdfs.named(file_id))
+                    if reply.status == 0:
+                        file.deleted = True
+                        self.acknowledged += 1
+                    elif reply.status == 2 and file.may_be_absent:
+                        del self.files[file_id]
+                    else:
+                        self.wrong.append(("thin " + file_id, reply.status))
 
     def problems(self, node):
         """What `node` answers that cannot be: a line each."""
@@ -174,8 +206,8 @@ class Ledger:
                 if reply.status == 0:
                     if file.deleted:
                         found.append(f"{file_id}: deleted, but {node.id} has it")
-                    elif reply.body not in file.contents:
-                        sizes = [len(content) for content in file.contents]
+                    elif not file.may_be(reply.body):
+                        sizes = [sum(size for _, size in content) for content in file.contents]
                         found.append(f"{file_id}: {len(reply.body)} other bytes at {node.id}, "
                                      f"not one of the contents of {sizes}")
                 elif not (file.deleted or file.may_be_absent):
