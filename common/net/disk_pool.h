@@ -64,10 +64,9 @@ public:
   }
 
   // Runs `work` (no arguments, may be move-only) on a pool thread; nobody waits for it. It may
-  // answer what is to be called then (no arguments): while more jobs wait that is done for several
-  // at once, after about a millisecond at most, since each waking of another thread costs as much
-  // as a small write. A flush of the log (Binlog::commit_then) is the longest it may take: jobs
-  // that are queued can wait for it.
+  // answer what is to be called then (no arguments): for several at once while more jobs wait, a
+  // millisecond later at most, since waking a thread costs as much as a small write. That part may
+  // wait for a flush of the log (Binlog::commit_then), and jobs that are queued with it.
   template <class F>
   void post(F work) {
     enqueue(std::make_unique<Work<F>>(std::move(work)));
