@@ -6,6 +6,8 @@
     visible_busy       the same while the load generator uploads 4 KiB files over 64 connections
     both_hold          20,000 files of 10 KiB over 16 connections: the time until both nodes hold all of
                        them, as a multiple of the time to the last answer
+    beside_reads       99th percentile of the latency of 200 uploads a second, alone and while 64 connections
+                       download 4 KiB and 256 KiB files as fast as they can, milliseconds
     memory_connections resident memory of a node with 1,000 and with 10,000 uploading connections
     memory_2gib        peak resident memory after small files, and after a file of 2 GiB went in and out
 
@@ -117,6 +119,32 @@ def both_hold(args):
                 "both_hold_s": both, "ratio": both / last_answer}
 
 
+def beside_reads(args):
+    with clusters.Cluster(storages=1, root=args.root) as cluster:
+        def fdfs_load(op, ids, *more):
+            return [args.load, "--tracker", f"{cluster.tracker.addr}:{cluster.tracker.port}", "--op", op,
+                    "--ids", str(pathlib.Path(cluster.root) / ids), "--json", *map(str, more)]
+
+        def uploads(ids):
+            paced = fdfs_load("upload", ids, "--conns", 32, "--size", 4096, "--count", 3000, "--rate", 200)
+            return json.loads(subprocess.run(paced, check=True, capture_output=True, text=True).stdout)["p99"]
+
+        for size, count in ((4096, 4000), (262144, 400)):
+            subprocess.run(fdfs_load("upload", f"read{size}", "--conns", 16, "--size", size, "--count", count),
+                           check=True, capture_output=True)
+        found = {"alone_ms": uploads("alone")}
+        for size in (4096, 262144):
+            reading = fdfs_load("download", f"read{size}", "--conns", 64, "--repeat", 100_000, "--max-time", 17)
+            with subprocess.Popen(reading, stdout=subprocess.PIPE, text=True) as reader:
+                time.sleep(1)
+                beside = uploads(f"beside{size}")
+                during = reader.poll() is None
+                reads = json.loads(reader.communicate()[0])["ops"]
+            found |= {f"beside_{size}_ms": beside, f"times_{size}": beside / found["alone_ms"],
+                      f"reads_{size}": reads, f"throughout_{size}": during}
+        return found
+
+
 def first_start(args):
     with clusters.Cluster(storages=1, root=args.root) as cluster:
         node = cluster.storage
@@ -178,7 +206,7 @@ def memory_2gib(args):
 
 
 ROWS = {row.__name__: row for row in
-        (first_start, visible_idle, visible_busy, both_hold, memory_connections, memory_2gib)}
+        (first_start, visible_idle, visible_busy, both_hold, beside_reads, memory_connections, memory_2gib)}
 
 
 def main():
