@@ -85,7 +85,7 @@ private:
   // From the web server. Errors: also already (not changed since `at` was read before).
   Task<Result<Read>> read_server(Attempt& at, const std::optional<FileRow>& before);
   // What was in the tar stream.
-  Task<Result<Read>> read_shelf(Attempt& at);
+  Task<Result<Read>> read_shelf(Attempt& at, const std::optional<FileRow>& before);
   // Without its content.
   Task<Result<Read>> look_at_source(std::string path);
   // Has a storage node take it over. Nothing: none can, it has to be sent.

@@ -155,8 +155,11 @@ Task<Result<Copier::Read>> Copier::read_server(Attempt& at, const std::optional<
   co_return read;
 }
 
-Task<Result<Copier::Read>> Copier::read_shelf(Attempt& at) {
+Task<Result<Copier::Read>> Copier::read_shelf(Attempt& at, const std::optional<FileRow>& before) {
   at.held = options_.tar->get(at.path);
+  // Work that a broken-off run has left may have been done before the stream's own offer of it was
+  // written down.
+  if (!at.held && before && at.work.seen.unchanged_since(before->seen)) co_return Errc::already;
   if (!at.held) co_return Error{Errc::not_found, "the stream does not have it (any more)"};
   Read read;
   read.entry = at.work.seen;
@@ -499,8 +502,9 @@ Task<Status> Copier::copy_regular(Attempt& at) {
   Result<Read> read = Errc::not_found;
   if (!policy) {
     if (options_.tar != nullptr) {
-      read = co_await read_shelf(at);
-      if (!read) co_return Error{Errc::io_error, read.error().text()};
+      read = co_await read_shelf(at, before);
+      if (!read && read.code() != Errc::already)
+        co_return Error{Errc::io_error, read.error().text()};
     } else if (options_.server)
       read = co_await read_server(at, before);
     else if (unread)

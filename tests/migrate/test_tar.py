@@ -109,6 +109,38 @@ class Tar(trees.MigrateTest):
         self.stream(large, "run", "--job", "d", "-", f"{self.export}/d", check=11)
         self.stream(small, "resume", "d")
 
+    def test_work_of_a_broken_run_is_done_before_it_is_offered_again(self):
+        """The stream's offer of a file is written down after a copy of it, begun for what a broken-off
+        run had left, is done."""
+        os.makedirs(self.source)
+        for name in "ab":
+            trees.write(f"{self.source}/{name}", name.encode() * 100_000)
+        path = self.pack("two.tar", "--sort=name")
+
+        def now(key):
+            status = json.loads(self.migrate("--json", "status", "w", check=None).stdout or "{}")
+            return status.get("now", {}).get(key)
+
+        nodes = self.cluster.storages
+        with open(path, "rb") as file, self.start(file, "run", "--job", "w", "-", self.export) as process:
+            for node in nodes:
+                os.kill(node.pid, signal.SIGSTOP)
+            try:
+                clusters.wait_until("all of it waits", lambda: now("debt") == 3, 60, 0.2)
+            finally:
+                process.kill()
+                for node in nodes:
+                    os.kill(node.pid, signal.SIGCONT)
+        with open(path, "rb") as file:
+            first, rest = file.read(150_000), file.read()
+        with self.start(subprocess.PIPE, "resume", "w") as process:
+            process.stdin.write(first)
+            process.stdin.flush()
+            clusters.wait_until("the first is copied", lambda: now("files") == 1, 60, 0.2)
+            out, err = process.communicate(rest, timeout=60)
+        self.assertEqual(process.returncode, 0, (out[-3000:], err[-3000:]))
+        self.assertEqual(trees.hashes(self.back()), trees.hashes(self.source))
+
     def test_hostile_and_broken_ones(self):
         path = os.path.join(self.folder, "bad.tar")
         with tarfile.open(path, "w") as tar:
