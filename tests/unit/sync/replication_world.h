@@ -24,7 +24,9 @@ namespace cairn::storage {
 
 template <class T>
 T run(Task<T> task) {
-  asio::io_context context(1);
+  // Outlives the call: a pool's thread that has handed over the result may still be in post().
+  thread_local asio::io_context context(1);
+  context.restart();
   std::optional<T> result;
   const auto wrap = [](Task<T> inner, std::optional<T>& out) -> Task<void> {
     out.emplace(co_await std::move(inner));
