@@ -17,7 +17,8 @@ import workload
 from fastdfs import wait_until
 
 # Addresses for such tests (RFC 2544): nobody's.
-NET = "198.18.77"
+# Of the range for tests of networks; another one for each run, so that two do not meet.
+NET = f"198.{18 + os.getpid() // 256 % 2}.{os.getpid() % 256}"
 
 
 def ip(*words, check=True):
