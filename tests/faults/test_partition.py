@@ -16,8 +16,7 @@ import ledger
 import workload
 from fastdfs import wait_until
 
-# Addresses for such tests (RFC 2544): nobody's.
-# Of the range for tests of networks; another one for each run, so that two do not meet.
+# Addresses for such tests (RFC 2544): nobody's; others in each run, so that two do not meet.
 NET = f"198.{18 + os.getpid() // 256 % 2}.{os.getpid() % 256}"
 
 
