@@ -84,7 +84,7 @@ private:
   Task<Result<Read>> read_source(std::string path);
   // From the web server. Errors: also already (not changed since `at` was read before).
   Task<Result<Read>> read_server(Attempt& at, const std::optional<FileRow>& before);
-  // What was in the tar stream.
+  // What was in the tar stream. Errors: also already (`before` is a copy of just that).
   Task<Result<Read>> read_shelf(Attempt& at, const std::optional<FileRow>& before);
   // Without its content.
   Task<Result<Read>> look_at_source(std::string path);

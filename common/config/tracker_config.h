@@ -51,8 +51,9 @@ struct TrackerConfig : ServerConfig {
   FetchAllLayout fetch_all_layout = FetchAllLayout::classic;
   CompatStat compat_stat_version = CompatStat::v6_15;
 
+  // Memory for blocks of names and inodes that were read, bytes.
+  std::uint64_t namespace_cache = 256 << 20;
   // How long the stored data of removed files stays, for readers that still know where it was.
-  std::uint64_t namespace_cache = 256 << 20; // bytes
   std::chrono::seconds delete_grace{600};
   // How old a stored file of the namespace is before it can be taken for one that a crash left
   // between its upload and its name.

@@ -184,7 +184,7 @@ Task<Result<Change>> durable(Context& context, DiskPool& pool, F work) {
           resume(std::move(handler), std::move(made));
         };
         // A flush on this thread would hold up the files that wait for it.
-        if (pool.queued() > 0)
+        if (binlog.committed_seq() < seq && pool.queued() > 0)
           binlog.when_committed(seq, std::move(answer));
         else
           binlog.commit_then(seq, std::move(answer));

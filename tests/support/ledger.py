@@ -177,16 +177,18 @@ class Ledger:
                 self.wrong += client.wrong
 
     def thin(self, keep):
-        """Deletes the oldest files, so that a long storm does not fill the disk: `keep` stay. As many
-        that are deleted go on being checked, the rest is forgotten. After a check(), without load."""
+        """So that a long storm does not fill the disk: the first and the last files stay, `keep` in all,
+        and those between are deleted. As many that are deleted go on being checked, the rest is
+        forgotten. After a check(), without load."""
         deleted = [i for i, file in self.files.items() if file.deleted]
-        for file_id in deleted[:-keep or None]:
+        for file_id in deleted[:-keep]:
             del self.files[file_id]
         live = [i for i, file in self.files.items() if not file.deleted]
+        going = live[keep // 2:len(live) - keep // 2]
         nodes = self.cluster.group("group1")
         for index, node in enumerate(nodes):
             with self.cluster.to(node) as storage:
-                for file_id in live[:-keep or None][index::len(nodes)]:
+                for file_id in going[index::len(nodes)]:
                     file = self.files[file_id]
                     reply = storage.request(fastdfs.DELETE, fastdfs.named(file_id))
                     if reply.status == 0:

@@ -26,7 +26,8 @@ class PinningEnv;
 // with its mutations) and "Mfmt" (version of the whole format).
 class MetaStore final : public LogApplier {
 public:
-  static constexpr std::size_t kSmallCache = 8 << 20; // bytes
+  // For who reads little: tools and tests. Bytes.
+  static constexpr std::size_t kSmallCache = 8 << 20;
 
   // Opens the store in `directory`, made if it is missing; keeps up to `cache_bytes` of what was
   // read in memory. Errors: busy (another process has it), corrupt (with what to do), unsupported
