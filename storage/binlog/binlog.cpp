@@ -19,10 +19,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// With more than this many uploads waiting, a pause lets others join the batch: twenty share a sync
-// instead of four. A lone client never waits for it.
-constexpr std::size_t kLingerAbove = 8;
-constexpr std::chrono::microseconds kLinger{500};
 // A batch that holds this much carries no more content; the files are synced instead.
 constexpr std::size_t kCarryMax = 8 << 20;
 // After this long without a commit the journal is emptied, so that a start has nothing to replay.
@@ -171,7 +167,7 @@ Status Binlog::replay_journal(std::uint64_t& last_seq) {
     return {};
   };
   auto journal = Journal::open(directory_, options_.journal_size, replay);
-  if (journal.code() == Errc::no_space && !exists) {
+  if (journal.code() == Errc::no_space && !fs::exists(files[0])) {
     // Files that are there already can still be served, and deleted.
     spdlog::warn("binlog: no space for a journal, every commit syncs the store paths size={}",
                  options_.journal_size);
@@ -360,9 +356,7 @@ void Binlog::clean_journal() {
 // between.
 void Binlog::commit_round(CommitLock& lock) {
   committing_ = true;
-  const bool crowded = waiters_.size() > kLingerAbove;
   lock.unlock();
-  if (crowded) std::this_thread::sleep_for(kLinger);
 
   std::uint64_t target = 0;
   bool files_too = false;

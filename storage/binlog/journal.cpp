@@ -23,6 +23,9 @@ constexpr std::size_t kBlock = 4096; // what O_DIRECT asks for, on disks of eith
 constexpr std::uint64_t kMagic = 0x434149524e4a4f55; // "CAIRNJOU"
 constexpr std::size_t kEntryHead = 8;
 constexpr std::uint64_t kFileMin = 1 << 20;
+// How far zeros are written in front of the batches, and how many in one call.
+constexpr std::uint64_t kAhead = 4 << 20;
+constexpr std::size_t kZeros = 1 << 20;
 // Larger than any batch that the binlog makes: a length beyond it is damage.
 constexpr std::uint32_t kBatchMax = 64 << 20;
 
@@ -69,6 +72,18 @@ Status read_fully(int fd, std::byte* out, std::size_t size, std::uint64_t offset
     if (count < 0) return errno_error("read the journal", errno);
     if (count == 0) return Error{Errc::io_error, "the journal is shorter than it was"};
     out += count;
+    size -= static_cast<std::size_t>(count);
+    offset += static_cast<std::uint64_t>(count);
+  }
+  return {};
+}
+
+Status write_fully(int fd, const std::byte* from, std::size_t size, std::uint64_t offset) {
+  while (size > 0) {
+    const ssize_t count = ::pwrite(fd, from, size, static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return errno_error("write the journal", errno);
+    from += count;
     size -= static_cast<std::size_t>(count);
     offset += static_cast<std::uint64_t>(count);
   }
@@ -169,26 +184,31 @@ Journal::~Journal() {
     if (slot.fd >= 0) ::close(slot.fd);
 }
 
-Status Journal::open_slot(std::size_t index, const std::filesystem::path& file,
-                          std::uint64_t size) {
+Status Journal::open_slot(Slot& slot, const std::filesystem::path& file) {
   constexpr int kFlags = O_RDWR | O_CREAT | O_CLOEXEC;
   // Some file systems refuse O_DIRECT; through the page cache it is only slower.
-  int fd = ::open(file.c_str(), kFlags | O_DIRECT, 0600);
-  if (fd < 0 && errno == EINVAL) fd = ::open(file.c_str(), kFlags, 0600);
-  if (fd < 0) return errno_error("open " + file.string(), errno);
-  slots_[index].fd = fd;
+  slot.fd = ::open(file.c_str(), kFlags | O_DIRECT, 0600);
+  if (slot.fd < 0 && errno == EINVAL) slot.fd = ::open(file.c_str(), kFlags, 0600);
+  if (slot.fd < 0) return errno_error("open " + file.string(), errno);
   struct stat info {};
-  if (::fstat(fd, &info) != 0) return errno_error("stat " + file.string(), errno);
-  slots_[index].size = static_cast<std::uint64_t>(info.st_size) / kBlock * kBlock;
-  if (slots_[index].size != 0) return {};
-  size = std::max(padded(size), kFileMin);
-  if (const int error = ::posix_fallocate(fd, 0, static_cast<off_t>(size)); error != 0) {
-    // Nothing was ever in it: the next start begins as this one did.
-    ::unlink(file.c_str());
-    return errno_error("preallocate " + file.string(), error);
+  if (::fstat(slot.fd, &info) != 0) return errno_error("stat " + file.string(), errno);
+  slot.written = static_cast<std::uint64_t>(info.st_size) / kBlock * kBlock;
+  slot.size = std::max(slot.written, kFileMin);
+  return {};
+}
+
+// Sets `size` bytes aside for the file, as far as there are less. Errors: no_space, io_error.
+Status Journal::set_aside(Slot& slot, std::uint64_t size) {
+  size = std::max(padded(size), slot.size);
+  if (::fallocate(slot.fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size)) != 0) {
+    if (errno != EOPNOTSUPP) return errno_error("preallocate the journal", errno);
+    // Written block by block then, once.
+    if (const int error = ::posix_fallocate(slot.fd, 0, static_cast<off_t>(size)); error != 0)
+      return errno_error("preallocate the journal", error);
+    slot.written = size;
   }
-  if (::fsync(fd) != 0) return errno_error("fsync " + file.string(), errno);
-  slots_[index].size = size;
+  if (::fsync(slot.fd) != 0) return errno_error("fsync the journal", errno);
+  slot.size = size;
   return {};
 }
 
@@ -196,11 +216,23 @@ Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& dire
                                                std::uint64_t file_size, const Replay& replay) {
   std::unique_ptr<Journal> journal(new Journal());
   std::array<std::optional<BatchHeader>, 2> first;
+  const std::array files{directory / "journal.0", directory / "journal.1"};
+  for (std::size_t i = 0; i < 2; ++i)
+    CAIRN_RETURN_IF_ERROR(open_slot(journal->slots_[i], files[i]));
+  for (Slot& slot : journal->slots_) {
+    Status done = set_aside(slot, file_size);
+    if (done) continue;
+    if (journal->slots_[0].written == 0 && journal->slots_[1].written == 0) {
+      // Nothing was ever in them: the next start begins as this one did.
+      for (const auto& file : files) ::unlink(file.c_str());
+      return std::move(done).error();
+    }
+    spdlog::warn("journal goes on with what it has size={} wanted={}: {}", slot.size, file_size,
+                 done.error().text());
+  }
   for (std::size_t i = 0; i < 2; ++i) {
-    CAIRN_RETURN_IF_ERROR(
-        journal->open_slot(i, directory / ("journal." + std::to_string(i)), file_size));
     const Slot& slot = journal->slots_[i];
-    CAIRN_TRY(header, read_header(slot.fd, slot.size, 0));
+    CAIRN_TRY(header, read_header(slot.fd, slot.written, 0));
     first[i] = header;
   }
 
@@ -215,21 +247,21 @@ Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& dire
     const Slot& slot = journal->slots_[newest];
     std::uint64_t needed = first[newest]->needed;
     for (std::uint64_t offset = 0;;) {
-      CAIRN_TRY(header, read_header(slot.fd, slot.size, offset));
+      CAIRN_TRY(header, read_header(slot.fd, slot.written, offset));
       if (!header || header->generation != generation(newest)) break;
       needed = std::max(needed, header->needed);
       offset += padded(kHeaderSize + header->size);
     }
     const Slot& before = journal->slots_[older];
     if (first[older] && generation(older) >= needed) {
-      CAIRN_TRY(committed, replay_file(before.fd, before.size, generation(older), &replay));
+      CAIRN_TRY(committed, replay_file(before.fd, before.written, generation(older), &replay));
       journal->committed_ = committed;
     }
-    CAIRN_TRY(committed, replay_file(slot.fd, slot.size, generation(newest), &replay));
+    CAIRN_TRY(committed, replay_file(slot.fd, slot.written, generation(newest), &replay));
     if (committed) journal->committed_ = committed;
     if (first[older] && !journal->committed_) {
       // The power went in the first batch after the turn.
-      CAIRN_TRY(earlier, replay_file(before.fd, before.size, generation(older), nullptr));
+      CAIRN_TRY(earlier, replay_file(before.fd, before.written, generation(older), nullptr));
       journal->committed_ = earlier;
     }
   }
@@ -257,6 +289,20 @@ Status Journal::write(JournalBatch& batch, std::uint64_t committed) {
   return {};
 }
 
+Status Journal::write_ahead(std::uint64_t end) {
+  Slot& slot = slots_[current_];
+  if (end <= slot.written) return {};
+  const std::uint64_t until = std::min(slot.size, std::max(end, slot.written + kAhead));
+  const AlignedBuffer zeros(aligned_memory(kZeros));
+  std::memset(zeros.get(), 0, kZeros);
+  while (slot.written < until) {
+    const std::uint64_t size = std::min<std::uint64_t>(kZeros, until - slot.written);
+    CAIRN_RETURN_IF_ERROR(write_fully(slot.fd, zeros.get(), size, slot.written));
+    slot.written += size;
+  }
+  return {};
+}
+
 Status Journal::write_at_current(JournalBatch& batch, std::uint64_t committed) {
   batch.reserve(batch.size());
   const std::size_t size = padded(kHeaderSize + batch.size());
@@ -276,14 +322,9 @@ Status Journal::write_at_current(JournalBatch& batch, std::uint64_t committed) {
   header.own_crc32 = crc32(0, wire::View(memory, kHeaderChecked));
   encode();
 
+  CAIRN_RETURN_IF_ERROR(write_ahead(offset_ + size));
   const int fd = slots_[current_].fd;
-  for (std::size_t done = 0; done < size;) {
-    const ssize_t count =
-        ::pwrite(fd, memory + done, size - done, static_cast<off_t>(offset_ + done));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno_error("write the journal", errno);
-    done += static_cast<std::size_t>(count);
-  }
+  CAIRN_RETURN_IF_ERROR(write_fully(fd, memory, size, offset_));
   if (::fdatasync(fd) != 0) return errno_error("fdatasync the journal", errno);
   offset_ += size;
   return {};

@@ -61,8 +61,8 @@ public:
   // valid during the call. An error ends the replay with it.
   using Replay = std::function<Status(wire::View frame, wire::View content)>;
 
-  // Opens or creates the two files of `file_size` bytes each (at least 1 MiB; existing files keep
-  // their size) in `directory` and replays what they hold; the caller then syncs what the
+  // Opens or creates the two files of `file_size` bytes each (at least 1 MiB; larger ones stay as
+  // they are) in `directory` and replays what they hold; the caller then syncs what the
   // replay restored and calls release_all(). Errors: io_error, no_space, and those of `replay`.
   static Result<std::unique_ptr<Journal>> open(const std::filesystem::path& directory,
                                                std::uint64_t file_size, const Replay& replay);
@@ -88,13 +88,19 @@ public:
   bool holds_anything() const { return offset_ > 0 || needed_ != generation_; }
 
 private:
+  // What was set aside and never written is beyond the end of the file: the first write to such a
+  // block costs a commit of the file system's own journal, which takes as long as three flushes.
   struct Slot {
     int fd = -1;
-    std::uint64_t size = 0;
+    std::uint64_t size = 0;    // bytes set aside
+    std::uint64_t written = 0; // the file's end
   };
 
   Journal() = default;
-  Status open_slot(std::size_t index, const std::filesystem::path& file, std::uint64_t size);
+  static Status open_slot(Slot& slot, const std::filesystem::path& file);
+  static Status set_aside(Slot& slot, std::uint64_t size);
+  // Moves the current file's end to `end` at least.
+  Status write_ahead(std::uint64_t end);
   Status write_at_current(JournalBatch& batch, std::uint64_t committed);
 
   std::array<Slot, 2> slots_;
