@@ -4,7 +4,6 @@
 #include "tracker/log/log_file.h"
 #include "tracker/log/resident.h"
 
-#include <memory>
 #include <utility>
 
 namespace cairn::tracker {
@@ -31,13 +30,7 @@ leveldb::Status PinningEnv::NewWritableFile(const std::string& name, leveldb::Wr
 
 leveldb::Status PinningEnv::NewRandomAccessFile(const std::string& name,
                                                 leveldb::RandomAccessFile** file) {
-  *file = nullptr;
-  if (!may_open_table()) return leveldb::Status::IOError(name, "not open");
-  leveldb::RandomAccessFile* opened = nullptr;
-  const auto status = target()->NewRandomAccessFile(name, &opened);
-  if (!status.ok()) return status;
-  *file = resident_aware(std::unique_ptr<leveldb::RandomAccessFile>(opened), name).release();
-  return status;
+  return open_table(name, file);
 }
 
 leveldb::Status PinningEnv::RemoveFile(const std::string& name) {

@@ -1,11 +1,9 @@
-// Asks the kernel whether pages of a mapped table are in memory before they are touched.
+// Asks the kernel for what it has in memory.
 #include "tracker/log/resident.h"
 
-#include <algorithm>
-#include <array>
-#include <cstdint>
-#include <sys/mman.h>
-#include <unistd.h>
+#include "common/leveldb/table_file.h"
+
+#include <memory>
 #include <utility>
 
 namespace cairn::tracker {
@@ -15,22 +13,6 @@ namespace {
 thread_local bool resident_only = false;
 thread_local bool has_missed = false;
 
-// Pages that one look asks for; a block of a table is one or two.
-constexpr std::size_t kPagesMax = 16;
-
-// Whether all pages of a mapped range are in memory. False for a range of more than kPagesMax.
-bool is_resident(const char* data, std::size_t size) {
-  static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<std::uintptr_t>(data) / page * page;
-  const auto end = reinterpret_cast<std::uintptr_t>(data) + size;
-  const std::size_t pages = (end - begin + page - 1) / page;
-  std::array<unsigned char, kPagesMax> states{};
-  if (pages > kPagesMax) return false;
-  if (::mincore(reinterpret_cast<void*>(begin), end - begin, states.data()) != 0) return false;
-  return std::all_of(states.begin(), states.begin() + static_cast<std::ptrdiff_t>(pages),
-                     [](unsigned char state) { return (state & 1U) != 0; });
-}
-
 leveldb::Status refused(const std::string& name) {
   has_missed = true;
   return leveldb::Status::IOError(name, "not in memory");
@@ -38,27 +20,20 @@ leveldb::Status refused(const std::string& name) {
 
 class ResidentAware final : public leveldb::RandomAccessFile {
 public:
-  ResidentAware(std::unique_ptr<leveldb::RandomAccessFile> file, std::string name)
-      : file_(std::move(file)), name_(std::move(name)) {
-    // LevelDB maps a table, or reads it; the answer to no bytes tells which, and touches neither.
-    char scratch = 0;
-    leveldb::Slice nothing;
-    is_mapped_ = file_->Read(0, 0, &nothing, &scratch).ok() && nothing.data() != &scratch;
-  }
+  ResidentAware(std::unique_ptr<TableFile> file, std::string name)
+      : file_(std::move(file)), name_(std::move(name)) {}
 
   leveldb::Status Read(std::uint64_t offset, std::size_t size, leveldb::Slice* result,
                        char* scratch) const override {
-    if (resident_only && !is_mapped_) return refused(name_);
-    auto status = file_->Read(offset, size, result, scratch);
-    if (resident_only && status.ok() && !is_resident(result->data(), result->size()))
-      return refused(name_);
-    return status;
+    if (!resident_only) return file_->Read(offset, size, result, scratch);
+    if (!file_->read_cached(offset, size, scratch)) return refused(name_);
+    *result = leveldb::Slice(scratch, size);
+    return leveldb::Status::OK();
   }
 
 private:
-  const std::unique_ptr<leveldb::RandomAccessFile> file_;
+  const std::unique_ptr<TableFile> file_;
   const std::string name_;
-  bool is_mapped_ = false; // constant
 };
 
 } // namespace
@@ -76,14 +51,13 @@ bool ResidentOnly::missed() const {
   return has_missed;
 }
 
-bool may_open_table() {
-  if (resident_only) has_missed = true;
-  return !resident_only;
-}
-
-std::unique_ptr<leveldb::RandomAccessFile> resident_aware(
-    std::unique_ptr<leveldb::RandomAccessFile> file, std::string name) {
-  return std::make_unique<ResidentAware>(std::move(file), std::move(name));
+leveldb::Status open_table(const std::string& name, leveldb::RandomAccessFile** file) {
+  *file = nullptr;
+  if (resident_only) return refused(name);
+  std::unique_ptr<TableFile> table;
+  const leveldb::Status status = TableFile::open(name, table);
+  if (status.ok()) *file = new ResidentAware(std::move(table), name);
+  return status;
 }
 
 } // namespace cairn::tracker

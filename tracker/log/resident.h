@@ -4,7 +4,6 @@
 
 #include <leveldb/env.h>
 
-#include <memory>
 #include <string>
 
 namespace cairn::tracker {
@@ -21,11 +20,8 @@ public:
   bool missed() const;
 };
 
-// Whether a table may be opened on this thread now; if not, that counts as missed.
-bool may_open_table();
-
-// `file` of `name`, for which ResidentOnly holds. Takes it over.
-std::unique_ptr<leveldb::RandomAccessFile> resident_aware(
-    std::unique_ptr<leveldb::RandomAccessFile> file, std::string name);
+// Opens the table `name`, for which ResidentOnly holds; the caller owns it. Opening waits for the
+// disk: under ResidentOnly it is refused, too. Errors: not found, I/O error.
+leveldb::Status open_table(const std::string& name, leveldb::RandomAccessFile** file);
 
 } // namespace cairn::tracker
