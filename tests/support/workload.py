@@ -130,15 +130,17 @@ def assert_converged(test, cluster, group="group1", seconds=60):
                  timeout=seconds + 60)
     test.assertEqual(done.returncode, 0, done.stdout + done.stderr)
     first, *others = cluster.group(group)
-    wanted = files_on(first)
     until = time.monotonic() + LATE_SECONDS
-    while any(files_on(node) != wanted for node in others) and time.monotonic() < until:
-        time.sleep(0.5)
+    while True:
+        # Compared is what was read in one go: a late request may come between two readings.
         wanted = files_on(first)
-    for node in others:
-        held = files_on(node)
-        test.assertEqual(sorted(set(wanted) - set(held))[:5], [], f"not on {node.id}")
-        test.assertEqual(sorted(set(held) - set(wanted))[:5], [], f"only on {node.id}")
-        different = [name for name in wanted if held[name] != wanted[name]]
-        test.assertEqual(different[:5], [], f"different bytes on {node.id}")
+        held = {node.id: files_on(node) for node in others}
+        if time.monotonic() > until or all(files == wanted for files in held.values()):
+            break
+        time.sleep(0.5)
+    for node_id, files in held.items():
+        test.assertEqual(sorted(set(wanted) - set(files))[:5], [], f"not on {node_id}")
+        test.assertEqual(sorted(set(files) - set(wanted))[:5], [], f"only on {node_id}")
+        different = [name for name in wanted if files[name] != wanted[name]]
+        test.assertEqual(different[:5], [], f"different bytes on {node_id}")
     return wanted
