@@ -175,6 +175,8 @@ class Partition(unittest.TestCase):
                     slowest = max(slowest, time.monotonic() - begin)
                     time.sleep(0.5)
                 book.check(self)
+                if workload.FULL:
+                    book.thin(keep=1500)
         print(f"partitions: {self.ROUNDS}, {book.acknowledged} acknowledged operations on "
               f"{book.file_count} files, all active again after at most {slowest:.1f} s")
         self.assertGreater(book.acknowledged, 50 * self.ROUNDS)
