@@ -88,8 +88,11 @@ void DiskPool::finish_done(Lock& lock) {
   std::vector<std::unique_ptr<Job>> done;
   done.swap(done_);
   lock.unlock();
-  for (auto& job : done) job->finish();
-  done.clear();
+  {
+    const ResumeTogether together;
+    for (auto& job : done) job->finish();
+    done.clear();
+  }
   lock.lock();
 }
 

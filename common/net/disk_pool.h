@@ -2,11 +2,10 @@
 // store path, so that one sick disk does not stop the others.
 #pragma once
 
+#include "common/net/resume.h"
 #include "common/net/task.h"
 
-#include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
-#include <boost/asio/post.hpp>
 
 #include <chrono>
 #include <condition_variable>
@@ -21,16 +20,6 @@
 #include <vector>
 
 namespace cairn {
-
-// Calls `handler`, the completion handler of an operation, with `value` on its own executor: how
-// other threads hand over a result.
-template <class Handler, class T>
-void resume(Handler handler, T value) {
-  auto executor = asio::get_associated_executor(handler);
-  asio::post(executor, [handler = std::move(handler), value = std::move(value)]() mutable {
-    std::move(handler)(std::move(value));
-  });
-}
 
 // At most `eager` threads run while jobs are quick: more would only wait for each other's locks in
 // the file system. One that has been at its job for kStuck does not count as one of them, so a slow

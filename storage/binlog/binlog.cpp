@@ -2,7 +2,7 @@
 #include "storage/binlog/binlog.h"
 
 #include "common/base/durable_file.h"
-#include "common/net/disk_pool.h"
+#include "common/net/resume.h"
 #include "storage/binlog/segment.h"
 
 #include <spdlog/spdlog.h>
@@ -209,28 +209,39 @@ Status Binlog::open_segment(std::uint64_t first_seq) {
   return Status();
 }
 
+// Gives the record the next position; with the lock of appending.
+wire::Bytes Binlog::frame_of(LogRecord& record) const {
+  record.seq = next_seq_;
+  record.time = static_cast<std::uint32_t>(std::time(nullptr));
+  record.own_files = own_files_ + (record.received ? 0 : 1);
+  record.own_bytes = own_bytes_ + (record.received ? 0 : record.length);
+  wire::Bytes frame(kRecordHead);
+  wire::Writer writer(frame);
+  wire::encode_into(writer, record);
+  const wire::View payload = wire::View(frame).subspan(kRecordHead);
+  CAIRN_ASSERT(payload.size() <= kRecordMax);
+  wire::store_big_endian(frame.data(), payload.size(), 4);
+  wire::store_big_endian(frame.data() + 4, crc32(0, payload), 4);
+  return frame;
+}
+
+Status Binlog::add_frame(const LogRecord& record, wire::View frame) {
+  CAIRN_RETURN_IF_ERROR(write_frame(fd_, frame, segment_bytes_));
+  segment_bytes_ += frame.size();
+  next_seq_ = record.seq + 1;
+  own_files_ = record.own_files;
+  own_bytes_ = record.own_bytes;
+  end_ = record.seq;
+  return {};
+}
+
 Result<std::uint64_t> Binlog::append(LogRecord& record, std::optional<wire::View> content) {
   {
     const std::lock_guard lock(append_mutex_);
+    drop_early();
     if (segment_bytes_ >= options_.segment_size) CAIRN_RETURN_IF_ERROR(open_segment(next_seq_));
-    record.seq = next_seq_;
-    record.time = static_cast<std::uint32_t>(std::time(nullptr));
-    record.own_files = own_files_ + (record.received ? 0 : 1);
-    record.own_bytes = own_bytes_ + (record.received ? 0 : record.length);
-
-    wire::Bytes frame(kRecordHead);
-    wire::Writer writer(frame);
-    wire::encode_into(writer, record);
-    const wire::View payload = wire::View(frame).subspan(kRecordHead);
-    CAIRN_ASSERT(payload.size() <= kRecordMax);
-    wire::store_big_endian(frame.data(), payload.size(), 4);
-    wire::store_big_endian(frame.data() + 4, crc32(0, payload), 4);
-    CAIRN_RETURN_IF_ERROR(write_frame(fd_, frame, segment_bytes_));
-    segment_bytes_ += frame.size();
-    ++next_seq_;
-    own_files_ = record.own_files;
-    own_bytes_ = record.own_bytes;
-    end_ = record.seq;
+    const wire::Bytes frame = frame_of(record);
+    CAIRN_RETURN_IF_ERROR(add_frame(record, frame));
     if (options_.durable) {
       if (content && batch_.size() + content->size() > kCarryMax) content.reset();
       if (!content) batch_needs_files_ = true;
@@ -241,6 +252,72 @@ Result<std::uint64_t> Binlog::append(LogRecord& record, std::optional<wire::View
   }
   notify();
   return record.seq;
+}
+
+// The record that is being written early takes the common way, behind the one that comes now: its
+// position is not used. With the lock of appending.
+void Binlog::drop_early() {
+  if (std::exchange(early_seq_, 0) != 0) ++next_seq_;
+}
+
+// Gives the record its position and starts the journal's write, if nothing else is to be committed.
+bool Binlog::begin_early(LogRecord& record, wire::View content, wire::Bytes& frame) {
+  CommitLock lock(commit_mutex_);
+  if (committing_ || stopping_ || !waiters_.empty() || sync_due_ || !journal_ ||
+      journal_->is_started())
+    return false;
+  committing_ = true;
+  lock.unlock();
+  bool started = false;
+  {
+    const std::lock_guard appending(append_mutex_);
+    if (batch_.empty() && !batch_needs_files_ && segment_bytes_ < options_.segment_size) {
+      frame = frame_of(record);
+      early_batch_.clear();
+      early_batch_.add(frame, content);
+      started = journal_->start(early_batch_, record.seq);
+      if (started) early_seq_ = started_seq_ = record.seq;
+    }
+  }
+  lock.lock();
+  committing_ = false;
+  if (stopping_ || !waiters_.empty()) commit_wake_.notify_one();
+  return started;
+}
+
+// The file of that record could not be made: what the journal has of it must not come back with a
+// crash.
+void Binlog::void_early(std::uint64_t seq) {
+  CommitLock lock(commit_mutex_);
+  // Who commits now, or has done so, writes over it.
+  if (committing_ || !journal_->is_started() || started_seq_ != seq) return;
+  committing_ = true;
+  lock.unlock();
+  if (journal_->settle(/*keep=*/false)) journal_->forget_started();
+  lock.lock();
+  committing_ = false;
+  if (stopping_ || !waiters_.empty()) commit_wake_.notify_one();
+}
+
+Result<std::uint64_t> Binlog::append_new(LogRecord& record, std::optional<wire::View> content,
+                                         const std::function<Status()>& make) {
+  wire::Bytes frame;
+  const bool early = options_.durable && content && begin_early(record, *content, frame);
+  Status made = make();
+  if (early) {
+    const std::lock_guard lock(append_mutex_);
+    if (early_seq_ == record.seq) {
+      drop_early();
+      if (made) {
+        CAIRN_RETURN_IF_ERROR(add_frame(record, frame));
+        early_appended_ = true;
+        return record.seq;
+      }
+    }
+  }
+  if (made) return append(record, content);
+  if (early) void_early(record.seq);
+  return std::move(made).error();
 }
 
 void Binlog::enqueue(std::unique_ptr<Waiter> waiter) {
@@ -324,17 +401,27 @@ Status Binlog::make_room(const JournalBatch& batch) {
   return {};
 }
 
-Status Binlog::make_durable(JournalBatch& batch, std::uint64_t target, bool files_too) {
+// Writes `batch` to the journal, behind what append_new() has written there (`early`), and makes
+// both durable.
+Status Binlog::write_journal(JournalBatch& batch, std::uint64_t target, bool early) {
+  if (early && (batch.empty() || !journal_->fits(batch)))
+    CAIRN_RETURN_IF_ERROR(journal_->flush(batch.empty() ? target : started_seq_));
+  if (early && batch.empty()) return {};
+  CAIRN_RETURN_IF_ERROR(make_room(batch));
+  return journal_->write(batch, target);
+}
+
+Status Binlog::make_durable(JournalBatch& batch, std::uint64_t target, bool files_too, bool early) {
   // After a failure the journal lacks records: what they speak of has to be synced itself.
   const bool without = !journal_ || sync_due_ || !journal_->could_fit(batch);
   sync_due_ = true;
+  if (journal_ && journal_->is_started()) CAIRN_RETURN_IF_ERROR(journal_->settle(early));
   if (without) {
     CAIRN_RETURN_IF_ERROR(sync_everything());
     if (journal_) CAIRN_RETURN_IF_ERROR(journal_->release_all(target));
   } else {
     if (files_too && options_.sync_files) CAIRN_RETURN_IF_ERROR(options_.sync_files());
-    CAIRN_RETURN_IF_ERROR(make_room(batch));
-    CAIRN_RETURN_IF_ERROR(journal_->write(batch, target));
+    CAIRN_RETURN_IF_ERROR(write_journal(batch, target, early));
   }
   sync_due_ = false;
   return {};
@@ -345,6 +432,14 @@ void Binlog::clean_journal() {
   const std::uint64_t end = end_;
   const bool says_so = !recovered_ || (journal_ && journal_->committed() == end);
   if (journal_ && !journal_->holds_anything() && says_so) return;
+  if (journal_ && journal_->is_started()) {
+    {
+      const std::lock_guard appending(append_mutex_);
+      drop_early();
+      early_appended_ = false; // synced like all others
+    }
+    (void)journal_->settle(/*keep=*/false);
+  }
   Status status = finish_checkpoint(/*wait=*/true);
   if (status) status = sync_everything();
   if (status && journal_)
@@ -357,17 +452,21 @@ void Binlog::clean_journal() {
 void Binlog::commit_round(CommitLock& lock) {
   committing_ = true;
   lock.unlock();
+  ResumeTogether::flush();
 
   std::uint64_t target = 0;
   bool files_too = false;
+  bool early = false;
   {
     const std::lock_guard appending(append_mutex_);
+    drop_early();
+    early = std::exchange(early_appended_, false);
     committed_batch_.clear();
     committed_batch_.swap(batch_);
     files_too = std::exchange(batch_needs_files_, false);
     target = end_.load();
   }
-  const Status status = make_durable(committed_batch_, target, files_too);
+  const Status status = make_durable(committed_batch_, target, files_too, early);
   if (status)
     committed_ = target;
   else
@@ -379,7 +478,10 @@ void Binlog::commit_round(CommitLock& lock) {
     if (waiter->seq <= target) done.push_back(std::move(waiter));
   std::erase(waiters_, nullptr);
   lock.unlock();
-  for (auto& waiter : done) waiter->done(status);
+  {
+    const ResumeTogether together;
+    for (auto& waiter : done) waiter->done(status);
+  }
   if (status) notify();
   lock.lock();
   committing_ = false;

@@ -55,6 +55,11 @@ public:
   // `content`, the whole of a new file, that file need not be synced for commit(): a copy goes into
   // the journal. Errors: io_error, no_space.
   Result<std::uint64_t> append(LogRecord& record, std::optional<wire::View> content = {});
+  // The same for a file that `make`, which is called once, creates. While nobody else commits, the
+  // content is on its way into the journal meanwhile. Errors: besides those of
+  // `make`, after which there is no record; with any other the file has to go.
+  Result<std::uint64_t> append_new(LogRecord& record, std::optional<wire::View> content,
+                                   const std::function<Status()>& make);
 
   // Returns when every record up to `seq` and the files they speak of are on stable storage; at
   // once when not durable. Errors: io_error (a sync failed: the answer must not be success).
@@ -126,10 +131,16 @@ private:
   Status replay_journal(std::uint64_t& last_seq);
   Status sync_log();
   Status sync_everything();
-  Status make_durable(JournalBatch& batch, std::uint64_t target, bool files_too);
+  Status make_durable(JournalBatch& batch, std::uint64_t target, bool files_too, bool early);
+  Status write_journal(JournalBatch& batch, std::uint64_t target, bool early);
   Status make_room(const JournalBatch& batch);
   Status finish_checkpoint(bool wait);
   void clean_journal();
+  wire::Bytes frame_of(LogRecord& record) const;
+  Status add_frame(const LogRecord& record, wire::View frame);
+  bool begin_early(LogRecord& record, wire::View content, wire::Bytes& frame);
+  void void_early(std::uint64_t seq);
+  void drop_early();
   void enqueue(std::unique_ptr<Waiter> waiter);
   void commit_or_enqueue(std::unique_ptr<Waiter> waiter);
   using CommitLock = std::unique_lock<std::mutex>; // of commit_mutex_
@@ -148,6 +159,10 @@ private:
   std::uint64_t next_seq_ = 1;
   JournalBatch batch_;             // what was appended since the last commit
   bool batch_needs_files_ = false; // some of it speaks of files that are not carried
+  // The record of append_new() that goes into the journal while its file is being made has this
+  // position; 0: none, or others were appended meanwhile.
+  std::uint64_t early_seq_ = 0;
+  bool early_appended_ = false; // it is in the log, and to be committed with the next round
   std::atomic<std::uint64_t> end_{0};
   std::atomic<std::uint64_t> own_files_{0};
   std::atomic<std::uint64_t> own_bytes_{0};
@@ -167,6 +182,8 @@ private:
   std::unique_ptr<Journal> journal_;
   std::future<Status> checkpoint_; // of the journal file that was left last, while it is due
   bool sync_due_ = false;          // the last commit failed
+  JournalBatch early_batch_;       // what Journal::start() writes
+  std::uint64_t started_seq_ = 0;  // of its record
 
   std::mutex listeners_mutex_; // guards listeners_
   std::map<int, std::function<void()>> listeners_;

@@ -280,13 +280,43 @@ bool Journal::could_fit(const JournalBatch& batch) const {
 
 Status Journal::write(JournalBatch& batch, std::uint64_t committed) {
   CAIRN_ASSERT(fits(batch));
-  if (Status written = write_at_current(batch, committed); !written) {
-    // Behind a batch that may be half there nothing would be found again.
-    offset_ = slots_[current_].size;
-    return written;
-  }
+  if (Status written = write_at_current(batch, committed); !written)
+    return close_current(std::move(written));
   committed_ = committed;
   return {};
+}
+
+Status Journal::close_current(Status failed) {
+  offset_ = slots_[current_].size;
+  return failed;
+}
+
+bool Journal::start(JournalBatch& batch, std::uint64_t committed) {
+  const std::uint64_t size = padded(kHeaderSize + batch.size());
+  const Slot& slot = slots_[current_];
+  if (!fits(batch) || offset_ + size > slot.written) return false;
+  early_size_ = seal(batch, committed);
+  return early_.start(slot.fd, batch.memory_, early_size_, offset_);
+}
+
+Status Journal::settle(bool keep) {
+  if (Status written = early_.finish(); !written) return close_current(std::move(written));
+  if (keep) offset_ += early_size_;
+  return {};
+}
+
+Status Journal::flush(std::uint64_t committed) {
+  if (::fdatasync(slots_[current_].fd) != 0)
+    return close_current(errno_error("fdatasync the journal", errno));
+  committed_ = committed;
+  return {};
+}
+
+void Journal::forget_started() {
+  const AlignedBuffer zeros(aligned_memory(kBlock));
+  std::memset(zeros.get(), 0, kBlock);
+  if (Status written = write_fully(slots_[current_].fd, zeros.get(), kBlock, offset_); !written)
+    (void)close_current(std::move(written));
 }
 
 Status Journal::write_ahead(std::uint64_t end) {
@@ -303,7 +333,8 @@ Status Journal::write_ahead(std::uint64_t end) {
   return {};
 }
 
-Status Journal::write_at_current(JournalBatch& batch, std::uint64_t committed) {
+// Fills in the header and what is behind the entries; answers the bytes to be written.
+std::size_t Journal::seal(JournalBatch& batch, std::uint64_t committed) const {
   batch.reserve(batch.size());
   const std::size_t size = padded(kHeaderSize + batch.size());
   std::byte* const memory = batch.memory_;
@@ -321,10 +352,14 @@ Status Journal::write_at_current(JournalBatch& batch, std::uint64_t committed) {
   encode();
   header.own_crc32 = crc32(0, wire::View(memory, kHeaderChecked));
   encode();
+  return size;
+}
 
+Status Journal::write_at_current(JournalBatch& batch, std::uint64_t committed) {
+  const std::size_t size = seal(batch, committed);
   CAIRN_RETURN_IF_ERROR(write_ahead(offset_ + size));
   const int fd = slots_[current_].fd;
-  CAIRN_RETURN_IF_ERROR(write_fully(fd, memory, size, offset_));
+  CAIRN_RETURN_IF_ERROR(write_fully(fd, batch.memory_, size, offset_));
   if (::fdatasync(fd) != 0) return errno_error("fdatasync the journal", errno);
   offset_ += size;
   return {};

@@ -17,6 +17,7 @@
 
 #include "common/base/result.h"
 #include "common/wire/bytes.h"
+#include "storage/binlog/async_write.h"
 
 #include <array>
 #include <cstddef>
@@ -75,6 +76,20 @@ public:
   // Writes `batch` and makes it durable, and with it that the log is committed up to `committed`.
   // It must fit. After an error the journal takes no more until turn(). Errors: io_error.
   Status write(JournalBatch& batch, std::uint64_t committed);
+  // Begins to write `batch`, which stays as it is until settle(), as write() does, without making
+  // it durable. False: that is not possible now, and nothing was begun. Before the next call of
+  // anything else that writes, settle().
+  bool start(JournalBatch& batch, std::uint64_t committed);
+  bool is_started() const { return early_.is_started(); }
+  // Waits for what start() began. With `keep` the batch counts, and the next write() or flush()
+  // makes it durable; else its place is used again. Errors: as write().
+  Status settle(bool keep);
+  // Makes the batch that was kept durable, and with it that the log is committed up to `committed`,
+  // as start() was told. Errors: as write().
+  Status flush(std::uint64_t committed);
+  // What start() left is no batch any more, so that a replay does not find it; not durable. After
+  // settle() without `keep`.
+  void forget_started();
   // Goes on in the other file, whose content must have been released.
   void turn();
   // What all files but the current one hold has been synced where it belongs.
@@ -101,13 +116,18 @@ private:
   static Status set_aside(Slot& slot, std::uint64_t size);
   // Moves the current file's end to `end` at least.
   Status write_ahead(std::uint64_t end);
+  std::size_t seal(JournalBatch& batch, std::uint64_t committed) const;
   Status write_at_current(JournalBatch& batch, std::uint64_t committed);
+  // Behind a batch that may be half there nothing would be found again.
+  Status close_current(Status failed);
 
   std::array<Slot, 2> slots_;
   std::size_t current_ = 0;
   std::uint64_t generation_ = 1;
   std::uint64_t needed_ = 1;
   std::uint64_t offset_ = 0; // in the current file
+  AsyncWrite early_;
+  std::uint64_t early_size_ = 0; // bytes that early_ was to write
   std::optional<std::uint64_t> committed_;
 };
 

@@ -176,18 +176,20 @@ template <class F>
 Task<Result<Change>> durable(Context& context, DiskPool& pool, F work) {
   auto initiate = [&binlog = context.binlog, &pool, &work](auto handler) {
     pool.post([&binlog, &pool, work = std::move(work), handler = std::move(handler)]() mutable {
-      return [&binlog, &pool, made = work(), handler = std::move(handler)]() mutable {
-        const std::uint64_t seq = made ? made->seq : 0;
-        auto answer = [handler = std::move(handler),
-                       made = std::move(made)](Status status) mutable {
-          if (made && !status) made = std::move(status).error();
-          resume(std::move(handler), std::move(made));
-        };
+      Result<Change> made = work();
+      const std::uint64_t seq = made ? made->seq : 0;
+      auto answer = [handler = std::move(handler), made = std::move(made)](Status status) mutable {
+        if (made && !status) made = std::move(status).error();
+        resume(std::move(handler), std::move(made));
+      };
+      std::optional<decltype(answer)> later(std::move(answer));
+      if (binlog.committed_seq() < seq && pool.queued() > 0) {
         // A flush on this thread would hold up the files that wait for it.
-        if (binlog.committed_seq() < seq && pool.queued() > 0)
-          binlog.when_committed(seq, std::move(answer));
-        else
-          binlog.commit_then(seq, std::move(answer));
+        binlog.when_committed(seq, std::move(*later));
+        later.reset();
+      }
+      return [&binlog, seq, later = std::move(later)]() mutable {
+        if (later) binlog.commit_then(seq, std::move(*later));
       };
     });
   };

@@ -127,11 +127,8 @@ Result<std::uint64_t> Store::log(LogRecord record, const Origin& origin,
   return binlog_->append(record, content);
 }
 
-Result<Change> Store::log_new(Path& path, std::string name, std::uint64_t size, std::uint32_t crc32,
-                              std::uint32_t time, std::string mark,
-                              std::optional<wire::View> content) {
-  path.files.fetch_add(1, std::memory_order_relaxed);
-  path.dirty = true;
+LogRecord Store::record_of_new(const std::string& name, std::uint64_t size, std::uint32_t crc32,
+                               std::uint32_t time, std::string mark) {
   LogRecord record;
   record.kind = ChangeKind::put;
   record.name = name;
@@ -141,7 +138,16 @@ Result<Change> Store::log_new(Path& path, std::string name, std::uint64_t size, 
   record.length = size;
   record.crc32 = crc32;
   record.mark = std::move(mark);
-  auto seq = log(std::move(record), Origin(), content);
+  record.origin_id = node_id_;
+  return record;
+}
+
+Result<Change> Store::log_new(Path& path, std::string name, std::uint64_t size, std::uint32_t crc32,
+                              std::uint32_t time, std::string mark) {
+  path.files.fetch_add(1, std::memory_order_relaxed);
+  path.dirty = true;
+  LogRecord record = record_of_new(name, size, crc32, time, std::move(mark));
+  auto seq = binlog_->append(record);
   if (!seq) {
     // Without a record the file would be here and nowhere else.
     ::unlinkat(path.data_fd, name.c_str() + 4, 0);
@@ -150,47 +156,63 @@ Result<Change> Store::log_new(Path& path, std::string name, std::uint64_t size, 
   return Change{std::move(name), *seq};
 }
 
+// Under its final name at once: nobody can know the name before the answer, and a rename would cost
+// a fifth of the rate. What a crash leaves half-written was never acknowledged. Errors: exists.
+Status Store::write_new(Path& path, const NewFile& file, const std::string& name,
+                        wire::View content, std::uint32_t time) {
+  const char* const true_name = name.c_str() + 4;
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+  File out(::openat(path.data_fd, true_name, kFlags, 0644));
+  if (!out && errno == ENOENT) {
+    CAIRN_RETURN_IF_ERROR(make_directory(path, true_name));
+    out = File(::openat(path.data_fd, true_name, kFlags, 0644));
+  }
+  if (!out && errno == EEXIST) return Error{Errc::exists, name};
+  if (!out) return fail(path, "create " + name, errno);
+  if (auto written = write_all(out.get(), content, 0); !written) {
+    ::unlinkat(path.data_fd, true_name, 0);
+    return fail(path, std::move(written).error());
+  }
+  // Every copy has the time of the name. The file has it already, unless the second has turned.
+  if (std::time(nullptr) != static_cast<std::time_t>(time)) set_mtime(out.get(), time);
+  // The checksum of a small normal file is in its name.
+  if (file.appender || content.size() > FileSums::kBlockSizeMin) {
+    FileSums sums;
+    sums.append(content);
+    sums.note_change({0, sums.size()}, time);
+    save_sums(true_name, path, out.get(), sums);
+  }
+  save_mark(true_name, path, out.get(), file.mark);
+  note_written(out.get());
+  path.files.fetch_add(1, std::memory_order_relaxed);
+  path.dirty = true;
+  return {};
+}
+
 Result<Change> Store::create(const NewFile& file, std::uint8_t store_path, wire::View content) {
   Path& path = *paths_[store_path];
   const Directory directory = next_directory(path);
   const std::uint32_t crc = crc32(0, content);
   const auto kind = file.appender ? FileKind::appender : FileKind::normal;
   const auto time = static_cast<std::uint32_t>(std::time(nullptr));
-  bool made_directory = false;
+  // An appender file changes under its name: what the journal carries would not say what it is.
+  std::optional<wire::View> carried;
+  if (!file.appender && content.size() <= kCarriedMax) carried = content;
   for (int attempt = 0; attempt < kNameAttempts; ++attempt) {
     std::string name =
         new_name(store_path, directory, kind, content.size(), crc, time, file.extension);
-    // Under its final name at once: nobody can know the name before the answer, and a rename would
-    // cost a fifth of the rate. What a crash leaves half-written was never acknowledged.
-    const char* const true_name = name.c_str() + 4;
-    const File out(
-        ::openat(path.data_fd, true_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-    if (!out) {
-      if (errno == EEXIST) continue;
-      if (errno != ENOENT || made_directory) return fail(path, "create " + name, errno);
-      CAIRN_RETURN_IF_ERROR(make_directory(path, true_name));
-      made_directory = true;
-      --attempt;
-      continue;
-    }
-    if (auto written = write_all(out.get(), content, 0); !written) {
-      ::unlinkat(path.data_fd, true_name, 0);
-      return fail(path, std::move(written).error());
-    }
-    // Every copy has the time of the name. The file has it already, unless the second has turned.
-    if (std::time(nullptr) != static_cast<std::time_t>(time)) set_mtime(out.get(), time);
-    // The checksum of a small normal file is in its name.
-    if (file.appender || content.size() > FileSums::kBlockSizeMin) {
-      FileSums sums;
-      sums.append(content);
-      sums.note_change({0, sums.size()}, time);
-      save_sums(true_name, path, out.get(), sums);
-    }
-    save_mark(true_name, path, out.get(), file.mark);
-    note_written(out.get());
-    // An appender file changes under its name: what the journal carries would not say what it is.
-    const auto carried = file.appender ? std::optional<wire::View>() : content;
-    return log_new(path, std::move(name), content.size(), crc, time, file.mark, carried);
+    LogRecord record = record_of_new(name, content.size(), crc, time, file.mark);
+    bool made = false;
+    const auto make = [&] {
+      Status written = write_new(path, file, name, content, time);
+      made = static_cast<bool>(written);
+      return written;
+    };
+    auto seq = binlog_->append_new(record, carried, make);
+    if (seq) return Change{std::move(name), *seq};
+    // Without a record the file would be here and nowhere else.
+    if (made) ::unlinkat(path.data_fd, name.c_str() + 4, 0);
+    if (made || seq.code() != Errc::exists) return std::move(seq).error();
   }
   return Error{Errc::busy, "no free name in " + path.root.string()};
 }
@@ -221,7 +243,7 @@ Result<Change> Store::publish(const NewFile& file, StagedFile staged) {
     CAIRN_RETURN_IF_ERROR(linked);
     set_mtime(staged.fd(), time);
     note_written(staged.fd());
-    return log_new(path, std::move(name), staged.size(), staged.crc32(), time, file.mark, {});
+    return log_new(path, std::move(name), staged.size(), staged.crc32(), time, file.mark);
   }
   return Error{Errc::busy, "no free name in " + path.root.string()};
 }

@@ -386,8 +386,12 @@ private:
   std::string new_name(std::uint8_t store_path, Directory directory, FileKind kind,
                        std::uint64_t size, std::uint32_t crc32, std::uint32_t time,
                        const std::string& extension) const;
+  LogRecord record_of_new(const std::string& name, std::uint64_t size, std::uint32_t crc32,
+                          std::uint32_t time, std::string mark);
+  Status write_new(Path& path, const NewFile& file, const std::string& name, wire::View content,
+                   std::uint32_t time);
   Result<Change> log_new(Path& path, std::string name, std::uint64_t size, std::uint32_t crc32,
-                         std::uint32_t time, std::string mark, std::optional<wire::View> content);
+                         std::uint32_t time, std::string mark);
   Result<File> open_appender(const RemoteName& name) const;
   // All of these under the lock of the file.
   Status trash_away(Path& path, const RemoteName& name, std::uint64_t stamp);
