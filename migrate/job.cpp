@@ -165,7 +165,8 @@ Status Job::lock() {
     ::close(fd);
     const auto who = holder();
     return Error{Errc::busy, "job " + name_ + " is being worked on" +
-                                 (who ? " by process " + std::to_string(*who) : std::string())};
+                                 (who ? " by process " + std::to_string(*who) : std::string()) +
+                                 "; `cairn-migrate pause " + name_ + "` ends that"};
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
   static_cast<void>(!::ftruncate(fd, 0));

@@ -304,17 +304,17 @@ Result<std::uint64_t> Binlog::append_new(LogRecord& record, std::optional<wire::
   wire::Bytes frame;
   const bool early = options_.durable && content && begin_early(record, *content, frame);
   Status made = make();
+  bool overtaken = false;
   if (early) {
     const std::lock_guard lock(append_mutex_);
-    if (early_seq_ == record.seq) {
+    overtaken = early_seq_ != record.seq;
+    if (!overtaken) {
       drop_early();
-      if (made) {
-        CAIRN_RETURN_IF_ERROR(add_frame(record, frame));
-        early_appended_ = true;
-        return record.seq;
-      }
+      if (made) made = add_frame(record, frame);
+      early_appended_ = static_cast<bool>(made);
     }
   }
+  if (made && early && !overtaken) return record.seq;
   if (made) return append(record, content);
   if (early) void_early(record.seq);
   return std::move(made).error();

@@ -179,10 +179,10 @@ private:
   std::thread commit_thread_;
   // Of the thread that has set committing_, once the commit thread runs.
   JournalBatch committed_batch_; // its memory is used again
+  JournalBatch early_batch_;     // what Journal::start() writes, and so gone after the journal
   std::unique_ptr<Journal> journal_;
   std::future<Status> checkpoint_; // of the journal file that was left last, while it is due
   bool sync_due_ = false;          // the last commit failed
-  JournalBatch early_batch_;       // what Journal::start() writes
   std::uint64_t started_seq_ = 0;  // of its record
 
   std::mutex listeners_mutex_; // guards listeners_
