@@ -161,8 +161,7 @@ Result<Adopted> Store::adopt(const NewFile& file, std::uint8_t store_path, const
     }
     save_mark(true_name, path, named, file.mark);
     note_written(named);
-    CAIRN_TRY(change,
-              log_new(path, std::move(name), sums.size(), sums.crc32(), time, file.mark));
+    CAIRN_TRY(change, log_new(path, std::move(name), sums.size(), sums.crc32(), time, file.mark));
     out.change = std::move(change);
     if (::fstat(source.get(), &after) != 0) return errno_error("stat of a file to adopt", errno);
     out.ctime = after.st_ctim;
