@@ -8,11 +8,11 @@
 //   batch: BatchHeader | entries | zeros up to 4096          at the end of the batch before
 //   entry: u32 frame size | u32 content size | frame | content                     big-endian
 //
-// Every reuse of a file has a generation of its own, one above the last. A batch names the oldest
-// generation that is still needed; when the other file's content has been synced where it belongs
-// (a checkpoint), later batches no longer name it, and it may be written over. It also says up to
-// which position of the log everything is durable with it: after a crash, records behind that were
-// never acknowledged.
+// Every reuse of a file has a generation of its own, above the last by a random step. A batch names
+// the oldest generation that is still needed; when the other file's content has been synced where
+// it belongs (a checkpoint), later batches no longer name it, and it may be written over. It also
+// says up to which position of the log everything is durable with it: after a crash, records behind
+// that were never acknowledged.
 #pragma once
 
 #include "common/base/result.h"

@@ -2,11 +2,16 @@
 // however far the end of the file has moved.
 #include "storage/binlog/journal.h"
 
+#include "common/base/crc32.h"
+#include "common/wire/codec.h"
 #include "tests/unit/config/temporary_directory.h"
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <sys/stat.h>
 #include <vector>
@@ -104,6 +109,49 @@ TEST(Journal, ABatchBehindTheEndOfTheFileIsNoBatch) {
   // As after a power loss that took the file's new end.
   fs::resize_file(directory.path() / "journal.0", 5 << 20);
   EXPECT_EQ(open_in(directory.path()).replayed, (std::vector<Entry>{{"whole", 100}}));
+}
+
+// What a client stores lies in the journal as it came, and stays behind the last batch when the
+// file is used again: it must not be taken for the next one.
+TEST(Journal, ContentThatLooksLikeABatchIsNone) {
+  TemporaryDirectory directory;
+  const fs::path file = directory.path() / "journal.0";
+  {
+    const Opened opened = open_in(directory.path());
+    Journal& journal = *opened.journal;
+    ASSERT_TRUE(write(journal, "first", 10));
+    std::array<std::byte, 8> generation{};
+    std::ifstream(file).seekg(8).read(reinterpret_cast<char*>(generation.data()), 8);
+
+    // A whole batch with one entry, of the generation two turns ahead if they were counted.
+    wire::Bytes forged(44 + 8 + 6);
+    constexpr std::uint64_t kMagic = 0x434149524e4a4f55;
+    const std::uint64_t next = wire::load_big_endian(generation.data(), 8) + 2;
+    wire::store_big_endian(forged.data(), kMagic, 8);
+    wire::store_big_endian(forged.data() + 8, next, 8);
+    wire::store_big_endian(forged.data() + 16, next, 8);
+    wire::store_big_endian(forged.data() + 32, 8 + 6, 4);
+    wire::store_big_endian(forged.data() + 44, 6, 4);
+    std::memcpy(forged.data() + 52, "forged", 6);
+    wire::store_big_endian(forged.data() + 36, crc32(0, wire::View(forged).subspan(44)), 4);
+    wire::store_big_endian(forged.data() + 40, crc32(0, wire::View(forged).first(40)), 4);
+
+    // It lies in the third block: the batch is in the second, its content 57 bytes behind.
+    constexpr std::size_t kBefore = 4096 - 57;
+    wire::Bytes content(kBefore + forged.size());
+    std::memcpy(content.data() + kBefore, forged.data(), forged.size());
+    JournalBatch batch;
+    batch.add(wire::as_view("frame"), content);
+    ASSERT_TRUE(journal.fits(batch) && journal.write(batch, 0));
+    std::string block(forged.size(), ' ');
+    std::ifstream(file).seekg(8192).read(block.data(), static_cast<long>(block.size()));
+    ASSERT_EQ(block, wire::as_text(forged));
+
+    // Two turns, each with an empty batch, and one of a block: the next would be the forged one.
+    ASSERT_TRUE(journal.release_all(0) && journal.release_all(0));
+    ASSERT_TRUE(write(journal, "last", 10));
+  }
+  EXPECT_EQ(open_in(directory.path()).replayed, (std::vector<Entry>{{"last", 10}}));
 }
 
 TEST(Journal, FilesOfAnotherSizeAreKeptAndGrow) {
