@@ -106,9 +106,11 @@ private:
   Task<Result<bool>> share(Attempt& at, Read& read, const Target& target, Contents::Claim& claim);
   // The same of content that the destination was found to have, as far as sizes and checksums tell:
   // from now on it is known for certain, and shared if somebody else has it. Sets kRowShared, and
-  // `node` when that has changed. False: it is other content after all.
+  // `node` when that has changed. The caller adds it to the contents, and holds `claim` until then:
+  // who shares with it must not be written down before it. False: it is other content after all.
   Task<Result<bool>> recognise(Attempt& at, Read& read, wire::NsNodeReply& node,
-                               const std::optional<FileRow>& before, std::uint8_t& flags);
+                               const std::optional<FileRow>& before, std::uint8_t& flags,
+                               Contents::Claim& claim);
   Task<Result<bool>> has_content(wire::NsNodeReply node, const Read& read);
   Task<Result<bool>> shares_files(wire::NsNodeReply one, wire::NsNodeReply other);
   Task<Result<bool>> believe_destination(Attempt& at, const Node& there);

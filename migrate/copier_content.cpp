@@ -417,8 +417,9 @@ Task<Result<bool>> Copier::settle_without_sending(Attempt& at, Read& read,
   wire::NsNodeReply node = *there;
   CAIRN_CO_TRY(same, co_await same_content(node, read));
   if (!same) co_return false;
+  Contents::Claim claim;
   if (contents_ && read.entry.size > 0) {
-    CAIRN_CO_TRY(known, co_await recognise(at, read, node, before, flags));
+    CAIRN_CO_TRY(known, co_await recognise(at, read, node, before, flags, claim));
     if (!known) co_return false;
   }
   const std::uint64_t inode = node.attributes.inode;
@@ -433,6 +434,9 @@ Task<Result<bool>> Copier::settle_without_sending(Attempt& at, Read& read,
   const std::vector<std::string> ids = ids_of(extents);
   const CopyCount count = co_await destination_.wait_for_copies(ids);
   note_copies(at, ids, count);
+  if (contents_ && read.entry.size > 0)
+    contents_->add(at.batch, read.entry.size, read.sha256,
+                   Holder(inode, node.attributes.data_version));
   finished(at, read.entry, inode, read.sha256, flags);
   touch(at.batch, parent_of(at.path));
   co_return true;

@@ -92,7 +92,8 @@ Task<Result<bool>> Copier::shares_files(wire::NsNodeReply one, wire::NsNodeReply
 }
 
 Task<Result<bool>> Copier::recognise(Attempt& at, Read& read, wire::NsNodeReply& node,
-                                     const std::optional<FileRow>& before, std::uint8_t& flags) {
+                                     const std::optional<FileRow>& before, std::uint8_t& flags,
+                                     Contents::Claim& claim) {
   const std::uint64_t size = read.entry.size;
   const Holder now(node.attributes.inode, node.attributes.data_version);
   // What was written down of it stays; else it is who comes second that shares.
@@ -105,7 +106,7 @@ Task<Result<bool>> Copier::recognise(Attempt& at, Read& read, wire::NsNodeReply&
       CAIRN_CO_TRY(same, co_await has_content(node, read));
       if (!same) co_return false;
       if (shared_before) flags |= kRowShared;
-      contents_->add(at.batch, size, read.sha256, now);
+      claim = std::move(found.claim);
       co_return true;
     }
     const Holder holder = found.holders.front();
@@ -136,8 +137,6 @@ Task<Result<bool>> Copier::recognise(Attempt& at, Read& read, wire::NsNodeReply&
       node = *std::move(made);
       flags |= kRowShared;
     }
-    contents_->add(at.batch, size, read.sha256,
-                   Holder(node.attributes.inode, node.attributes.data_version));
     co_return true;
   }
 }

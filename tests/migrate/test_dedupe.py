@@ -2,10 +2,12 @@
 or changed takes nothing away from the others, also when the migrator is killed on the way."""
 
 import collections
+import contextlib
 import hashlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -206,6 +208,42 @@ class Killed(trees.MigrateTest):
         # What is named is stored once; uploads that were cut off wait to be found by their marks.
         self.assertEqual(sound["stored_files"], len(distinct))
         self.assertEqual(last["total_shared"], FILES - len(distinct))
+
+
+class WrittenDown(trees.MigrateTest):
+    def test_the_first_of_a_content_comes_first(self):
+        """Who shares with a file is not written down before it: of two files one shares, and not
+        both. What was found at the destination waits for a node that does not answer."""
+        content = b"the same in both" * 100
+        os.makedirs(self.source)
+        trees.write(os.path.join(self.source, "a.jpg"), content, 10**18)
+        self.summary("run", "--job", "before", self.source + "/", self.export)
+        deep = os.path.join(self.source, "b/c/d/e/f")  # so that the other one is the first to look
+        os.makedirs(deep)
+        trees.write(os.path.join(deep, "b.jpg"), content, 10**18)
+        arguments = ["run", "--job", "j", "--dedupe", self.source + "/", self.export]
+        # Not the node that has to give the content, but the one that is asked whether it has it too.
+        stored = json.loads(workload.cairn(self.cluster, "--json", "stat",
+                                           f"/{self.export}/a.jpg").stdout)[0]["ids"][0]
+        source = json.loads(workload.cairn(self.cluster, "--json", "info", stored).stdout)
+        stopped = next(node for node in self.cluster.storages
+                       if node.addr != source["source_host"]).pid
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            process = subprocess.Popen([clusters.binary("cairn-migrate"),
+                                        *self.command(*arguments)],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            with contextlib.suppress(AssertionError):  # it has not come to that: as it should be
+                clusters.wait_until("the other one is there", lambda: "b.jpg" in workload.cairn(
+                    self.cluster, "ls", f"/{self.export}/b/c/d/e/f", check=False).stdout, 6)
+            time.sleep(0.5)
+            process.kill()
+            process.wait()
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        last = self.summary(*arguments)
+        self.assertEqual((last["failed"], last["total_shared"]), (0, 1))
+        self.assert_same()
 
 
 if __name__ == "__main__":
