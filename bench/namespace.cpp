@@ -22,7 +22,6 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
-#include <malloc.h>
 #include <string>
 #include <thread>
 #include <vector>
@@ -179,7 +178,6 @@ int main(int argc, char** argv) {
     std::fputs("usage: namespace_bench DIRECTORY [FILES [CACHE]]\n", stderr);
     return 1;
   }
-  ::mallopt(M_ARENA_MAX, 1); // as the tracker does: the memory is to be its own
   const fs::path top(argv[1]);
   const std::uint64_t files = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 100'000;
   const std::size_t cache = argc > 3 ? std::strtoull(argv[3], nullptr, 10) << 20

@@ -107,6 +107,7 @@ Worker::Worker(Ledger& ledger, Options options, Limiter& limiter, Tally& tally, 
 }
 
 Task<void> Worker::pause(Clock::duration time) {
+  if (time <= Clock::duration::zero()) co_return; // a timer costs a system call
   asio::steady_timer timer(co_await asio::this_coro::executor, time);
   co_await timer.async_wait(as_result);
 }

@@ -14,7 +14,6 @@ int main(int argc, char** argv) {
   cairn::DaemonProgram program;
   program.name = "cairn-tracker";
   program.description = "The tracker of a Cairn cluster: tells clients which storage node to use.";
-  program.memory_arenas = 1; // namespace_cache is filled by every thread
   program.check = [](const std::filesystem::path& conf) -> cairn::Result<std::vector<std::string>> {
     CAIRN_TRY(loaded, cairn::config::load_tracker_config(conf));
     CAIRN_RETURN_IF_ERROR(cairn::auth::ClusterSecret::open(loaded.config.cluster_secret_file));

@@ -18,7 +18,6 @@
 #include <exception>
 #include <fcntl.h>
 #include <iostream>
-#include <malloc.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
@@ -83,9 +82,8 @@ void keep_memory_private() {
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
-void setup_process(const DaemonProgram& program) {
+void setup_process() {
   keep_memory_private();
-  ::mallopt(M_ARENA_MAX, program.memory_arenas);
   // Files are 0644 and directories 0755 whatever the caller's shell says: nginx reads them.
   ::umask(022);
   std::signal(SIGPIPE, SIG_IGN);
@@ -137,7 +135,7 @@ int daemon_main(int argc, char** argv, const DaemonProgram& program) {
                                       " --help, and --sample for a file to start from");
 
   try {
-    setup_process(program);
+    setup_process();
     const Status ended = program.run(conf);
     if (!ended) return complain(program.name, ended.error().detail);
   } catch (const std::exception& error) {

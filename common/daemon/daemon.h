@@ -17,11 +17,6 @@ namespace cairn {
 struct DaemonProgram {
   std::string name;        // "cairn-tracker"
   std::string description; // one sentence for --help
-  // Parts that malloc() hands memory out of, for threads that ask at once. Each keeps what was in
-  // use in it at one time: two instead of the library's many gave the same rate at 1,000
-  // connections with a third less memory; one, where every thread fills the same large cache.
-  int memory_arenas = 2;
-
   // Reads and validates a configuration file; answers notes for the operator, a line each.
   std::function<Result<std::vector<std::string>>(const std::filesystem::path& conf)> check;
   // The commented sample configuration.
