@@ -23,6 +23,10 @@ namespace {
 constexpr std::size_t kCarryMax = 8 << 20;
 // After this long without a commit the journal is emptied, so that a start has nothing to replay.
 constexpr std::chrono::seconds kIdle{30};
+// Of the changes under way, those that are worth a flush; and the longest time from one flush to
+// the next in which it waits for them.
+constexpr std::size_t kShare = 8;
+constexpr std::chrono::milliseconds kRestMost{2};
 
 Result<wire::Bytes> read_whole(const fs::path& file) {
   const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
@@ -264,7 +268,7 @@ void Binlog::drop_early() {
 bool Binlog::begin_early(LogRecord& record, wire::View content, wire::Bytes& frame) {
   CommitLock lock(commit_mutex_);
   if (committing_ || stopping_ || !waiters_.empty() || sync_due_ || !journal_ ||
-      journal_->is_started())
+      journal_->is_started() || under_way_ >= kShare)
     return false;
   committing_ = true;
   lock.unlock();
@@ -296,7 +300,8 @@ void Binlog::void_early(std::uint64_t seq) {
   if (journal_->settle(/*keep=*/false)) journal_->forget_started();
   lock.lock();
   committing_ = false;
-  if (stopping_ || !waiters_.empty()) commit_wake_.notify_one();
+  const bool wake = !waiters_.empty() && (!resting_ || is_worth_it());
+  if (stopping_ || wake) commit_wake_.notify_one();
 }
 
 Result<std::uint64_t> Binlog::append_new(LogRecord& record, std::optional<wire::View> content,
@@ -321,11 +326,13 @@ Result<std::uint64_t> Binlog::append_new(LogRecord& record, std::optional<wire::
 }
 
 void Binlog::enqueue(std::unique_ptr<Waiter> waiter) {
+  bool wake = false;
   {
     const std::lock_guard lock(commit_mutex_);
     waiters_.push_back(std::move(waiter));
+    wake = !resting_ || is_worth_it();
   }
-  commit_wake_.notify_one();
+  if (wake) commit_wake_.notify_one();
 }
 
 void Binlog::commit_or_enqueue(std::unique_ptr<Waiter> waiter) {
@@ -333,7 +340,8 @@ void Binlog::commit_or_enqueue(std::unique_ptr<Waiter> waiter) {
   waiters_.push_back(std::move(waiter));
   // While others wait too the commit thread goes on from one batch to the next.
   if (!committing_ && waiters_.size() == 1) commit_round(lock);
-  if (stopping_ || !waiters_.empty()) commit_wake_.notify_one();
+  const bool wake = !waiters_.empty() && (!resting_ || is_worth_it());
+  if (stopping_ || wake) commit_wake_.notify_one();
 }
 
 Task<Status> Binlog::commit(std::uint64_t seq) {
@@ -447,6 +455,19 @@ void Binlog::clean_journal() {
   if (!status) spdlog::error("binlog: {}", status.error().text());
 }
 
+// Whether enough changes wait for a flush.
+bool Binlog::is_worth_it() const {
+  return waiters_.size() * kShare >= under_way_.load(std::memory_order_relaxed);
+}
+
+// Before a flush of the commit thread.
+void Binlog::wait_for_others(CommitLock& lock) {
+  resting_ = true;
+  commit_wake_.wait_until(lock, last_commit_ + kRestMost,
+                          [this] { return stopping_ || committing_ || is_worth_it(); });
+  resting_ = false;
+}
+
 // Commits what was appended, and answers those who wait for it. With the lock, and without it in
 // between.
 void Binlog::commit_round(CommitLock& lock) {
@@ -509,7 +530,8 @@ void Binlog::commit_loop() {
       continue;
     }
     if (waiters_.empty()) break;
-    commit_round(lock);
+    wait_for_others(lock);
+    if (!committing_) commit_round(lock);
   }
   lock.unlock();
   clean_journal();

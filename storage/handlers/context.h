@@ -205,6 +205,7 @@ void begin_copies(Context& context, const Result<Change>& made, const Copies& co
 // meanwhile.
 template <class F>
 Task<Result<Change>> committed(Context& context, DiskPool& pool, F work, Copies& copies) {
+  const Binlog::UnderWay here(context.binlog);
   auto begun = [&context, &copies, work = std::move(work)]() mutable {
     Result<Change> made = work();
     begin_copies(context, made, copies);
@@ -215,6 +216,7 @@ Task<Result<Change>> committed(Context& context, DiskPool& pool, F work, Copies&
 }
 template <class F>
 Task<Result<Change>> committed(Context& context, DiskPool& pool, F work) {
+  const Binlog::UnderWay here(context.binlog);
   auto made = co_await durable(context, pool, std::move(work));
   co_return co_await copied(context, std::move(made));
 }
