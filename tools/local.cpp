@@ -163,7 +163,10 @@ public:
         return StartFailure{node, std::move(program).error()};
     }
     for (const LocalNode* node : nodes) {
-      if (running_process(plan_.pid_file(*node))) continue;
+      if (running_process(plan_.pid_file(*node))) {
+        found_.push_back(node);
+        continue;
+      }
       if (Status status = start_one(*node); !status)
         return StartFailure{node, std::move(status).error()};
     }
@@ -187,6 +190,7 @@ public:
     const auto end = Clock::now() + time;
     for (std::optional<StartFailure> missing;;) {
       if (auto ended = find_ended()) return ended;
+      if (auto failure = start_found()) return failure;
       missing = find_missing(client, trackers, storages);
       if (!missing) return std::nullopt;
       if (Clock::now() >= end) {
@@ -224,6 +228,19 @@ private:
     return write_small_file(plan_.pid_file(node), pid_text(process), 0644);
   }
 
+  // Starts those that start() found running and that have ended since: a process that was killed a
+  // moment ago may take seconds to go.
+  std::optional<StartFailure> start_found() {
+    std::vector<const LocalNode*> gone;
+    for (const LocalNode* node : std::exchange(found_, {}))
+      (running_process(plan_.pid_file(*node)) ? found_ : gone).push_back(node);
+    for (const LocalNode* node : gone) {
+      if (Status status = start_one(*node); !status)
+        return StartFailure{node, std::move(status).error()};
+    }
+    return std::nullopt;
+  }
+
   std::optional<StartFailure> find_ended() {
     for (const auto& [node, process] : started_) {
       if (wait_gone(process, milliseconds(0)))
@@ -259,6 +276,7 @@ private:
 
   const LocalPlan& plan_;
   std::vector<std::pair<const LocalNode*, ProcessRef>> started_;
+  std::vector<const LocalNode*> found_; // that ran already
 };
 
 int fail_start(const Context& context, const LocalPlan& plan, const StartFailure& failure) {

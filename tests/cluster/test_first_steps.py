@@ -1,12 +1,15 @@
 """What a newcomer does in the first hour: start a cluster, store images, fetch them from every node
 by both protocols, look at them, delete them."""
 
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import cluster as clusters
@@ -99,6 +102,32 @@ class FirstSteps(clusters.ClusterTest):
         again = json.loads(clusters.run_cairn(*command).stdout)
         pids = [node.pid for node in self.cluster.trackers + self.cluster.storages]
         self.assertEqual([entry["pid"] for entry in again["trackers"] + again["storages"]], pids)
+
+    def test_a_node_that_takes_long_to_end_is_started(self):
+        """`local start` comes while the killed process is still there, as it is when its disk is
+        busy: the process that ends meanwhile is followed by a new one."""
+        node = self.cluster.storages[1]
+
+        def is_offline():
+            page = clusters.http_get(self.cluster.tracker.addr, self.cluster.tracker.http, "/status")
+            return b"offline" in page.body
+
+        os.kill(node.pid, signal.SIGSTOP)
+        try:
+            wait_until(f"{node.id} is offline", is_offline, 30)
+            command = [clusters.binary("cairn"), "local", "start", node.id, "--root",
+                       self.cluster.root, "--json"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as start:
+                time.sleep(1)
+                self.assertIsNone(start.poll())  # it waits for a process that does not answer
+                os.kill(node.pid, signal.SIGKILL)
+                answer = json.loads(start.communicate(timeout=60)[0])
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(node.pid, signal.SIGKILL)
+        self.assertEqual(start.returncode, 0)
+        self.assertNotEqual(answer["pid"], node.pid)
+        self.cluster.storages[1] = node._replace(pid=answer["pid"])
 
 
 if __name__ == "__main__":
