@@ -285,7 +285,7 @@ bool Binlog::begin_early(LogRecord& record, wire::View content, wire::Bytes& fra
   }
   lock.lock();
   committing_ = false;
-  if (stopping_ || !waiters_.empty()) commit_wake_.notify_one();
+  if (must_wake()) commit_wake_.notify_one();
   return started;
 }
 
@@ -300,8 +300,7 @@ void Binlog::void_early(std::uint64_t seq) {
   if (journal_->settle(/*keep=*/false)) journal_->forget_started();
   lock.lock();
   committing_ = false;
-  const bool wake = !waiters_.empty() && (!resting_ || is_worth_it());
-  if (stopping_ || wake) commit_wake_.notify_one();
+  if (must_wake()) commit_wake_.notify_one();
 }
 
 Result<std::uint64_t> Binlog::append_new(LogRecord& record, std::optional<wire::View> content,
@@ -330,7 +329,7 @@ void Binlog::enqueue(std::unique_ptr<Waiter> waiter) {
   {
     const std::lock_guard lock(commit_mutex_);
     waiters_.push_back(std::move(waiter));
-    wake = !resting_ || is_worth_it();
+    wake = must_wake();
   }
   if (wake) commit_wake_.notify_one();
 }
@@ -340,8 +339,7 @@ void Binlog::commit_or_enqueue(std::unique_ptr<Waiter> waiter) {
   waiters_.push_back(std::move(waiter));
   // While others wait too the commit thread goes on from one batch to the next.
   if (!committing_ && waiters_.size() == 1) commit_round(lock);
-  const bool wake = !waiters_.empty() && (!resting_ || is_worth_it());
-  if (stopping_ || wake) commit_wake_.notify_one();
+  if (must_wake()) commit_wake_.notify_one();
 }
 
 Task<Status> Binlog::commit(std::uint64_t seq) {
@@ -458,6 +456,11 @@ void Binlog::clean_journal() {
 // Whether enough changes wait for a flush.
 bool Binlog::is_worth_it() const {
   return waiters_.size() * kShare >= under_way_.load(std::memory_order_relaxed);
+}
+
+// Whether the commit thread has to be told of what waits.
+bool Binlog::must_wake() const {
+  return stopping_ || (!waiters_.empty() && (!resting_ || is_worth_it()));
 }
 
 // Before a flush of the commit thread.

@@ -159,6 +159,7 @@ private:
   void commit_or_enqueue(std::unique_ptr<Waiter> waiter);
   using CommitLock = std::unique_lock<std::mutex>; // of commit_mutex_
   bool is_worth_it() const;
+  bool must_wake() const;
   void wait_for_others(CommitLock& lock);
   void commit_round(CommitLock& lock);
   void clean_round(CommitLock& lock);
