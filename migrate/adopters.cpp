@@ -10,55 +10,25 @@ namespace cairn::migrate {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-constexpr unsigned kWorkersMax = 4; // requests under way
-constexpr std::size_t kBatchMax = 64;
 // What comes in the same moment goes into one request.
-constexpr std::chrono::milliseconds kGather{1};
+constexpr BatchLimits kTogether{4, 64, 0, std::chrono::milliseconds(1)};
 constexpr std::chrono::seconds kProbeTime{10};
 // A node reads what it adopts: large files take their time.
 constexpr std::chrono::minutes kAnswerTime{10};
 
 } // namespace
 
-Task<Result<Adopters::Adopted>> Adopters::adopt(wire::AdoptFile file) {
-  const auto wish = std::make_shared<Wish>();
-  wish->file = std::move(file);
-  wish->done = std::make_shared<asio::steady_timer>(executor_, Clock::time_point::max());
-  waiting_.push_back(wish);
-  if (workers_ < kWorkersMax) {
-    ++workers_;
-    spawn(
-        executor_,
-        [](std::shared_ptr<Adopters> self) -> Task<void> {
-          co_await self->work();
-        }(shared_from_this()),
-        "adopt");
-  }
-  while (!wish->over) {
-    wish->done->expires_at(Clock::time_point::max());
-    co_await wish->done->async_wait(as_result);
-  }
-  co_return std::move(wish->answer);
-}
+Adopters::Adopters(asio::any_io_executor executor, std::shared_ptr<ClientCore> core,
+                   unsigned copies, bool may_link)
+    : core_(std::move(core)),
+      copies_(copies),
+      may_link_(may_link),
+      together_(std::make_shared<Together>(
+          std::move(executor), kTogether, "adopt",
+          [this](Together::Wishes wishes) { return send(std::move(wishes)); })) {}
 
-Task<void> Adopters::work() {
-  asio::steady_timer gather(executor_, kGather);
-  co_await gather.async_wait(as_result);
-  while (!waiting_.empty()) {
-    Wishes batch;
-    while (!waiting_.empty() && batch.size() < kBatchMax) {
-      batch.push_back(std::move(waiting_.front()));
-      waiting_.pop_front();
-    }
-    co_await send(batch);
-    for (const auto& wish : batch) {
-      wish->over = true;
-      wish->done->cancel();
-    }
-  }
-  --workers_;
+Task<Result<Adopters::Adopted>> Adopters::adopt(wire::AdoptFile file) {
+  co_return co_await together_->ask(std::move(file));
 }
 
 Task<Result<Address>> Adopters::node_for(const wire::AdoptFile& file) {
@@ -98,8 +68,8 @@ Task<Result<Address>> Adopters::node_for(const wire::AdoptFile& file) {
   co_return nodes_[next_node_++ % nodes_.size()];
 }
 
-Task<void> Adopters::send(Wishes wishes) {
-  const auto node = co_await node_for(wishes.front()->file);
+Task<void> Adopters::send(Together::Wishes wishes) {
+  const auto node = co_await node_for(wishes.front()->question);
   if (!node) {
     for (const auto& wish : wishes) wish->answer = node.error();
     co_return;
@@ -107,7 +77,7 @@ Task<void> Adopters::send(Wishes wishes) {
   wire::AdoptFiles request;
   request.may_link = may_link_;
   request.copies = static_cast<std::uint8_t>(std::clamp(copies_, 1U, 31U) | wire::kCopiesOfMembers);
-  for (const auto& wish : wishes) request.files.push_back(wish->file);
+  for (const auto& wish : wishes) request.files.push_back(wish->question);
   wire::Bytes body = wire::encode(request);
   const auto deadline = core_->deadline(Timeout(kAnswerTime));
   const auto answer = co_await core_->native_call(

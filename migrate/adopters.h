@@ -4,25 +4,19 @@
 
 #include "client/core.h"
 #include "common/wire/adopt_files.h"
+#include "migrate/batches.h"
 
-#include <boost/asio/steady_timer.hpp>
-
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
 namespace cairn::migrate {
 
-class Adopters : public std::enable_shared_from_this<Adopters> {
+class Adopters {
 public:
   // `copies` nodes must have each file before it is answered. `may_link`: see wire::AdoptFiles.
   Adopters(asio::any_io_executor executor, std::shared_ptr<ClientCore> core, unsigned copies,
-           bool may_link)
-      : executor_(std::move(executor)),
-        core_(std::move(core)),
-        copies_(copies),
-        may_link_(may_link) {}
+           bool may_link);
 
   struct Adopted {
     std::string id;
@@ -39,25 +33,16 @@ public:
   Task<Result<Adopted>> adopt(wire::AdoptFile file);
 
 private:
-  struct Wish {
-    wire::AdoptFile file;
-    Result<Adopted> answer = Errc::unavailable;
-    bool over = false;
-    std::shared_ptr<asio::steady_timer> done;
-  };
-  using Wishes = std::vector<std::shared_ptr<Wish>>;
+  using Together = Batches<wire::AdoptFile, Adopted>;
 
-  Task<void> work();
-  Task<void> send(Wishes wishes);
+  Task<void> send(Together::Wishes wishes);
   // The next node that has this file at hand. Errors: unavailable (none has).
   Task<Result<Address>> node_for(const wire::AdoptFile& file);
 
-  asio::any_io_executor executor_;
   std::shared_ptr<ClientCore> core_;
   const unsigned copies_;
   const bool may_link_;
-  std::deque<std::shared_ptr<Wish>> waiting_;
-  unsigned workers_ = 0;
+  const std::shared_ptr<Together> together_;
   std::vector<Address> nodes_; // that have adopted before; used in turn
   std::size_t next_node_ = 0;
 };

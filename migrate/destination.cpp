@@ -16,8 +16,6 @@ namespace {
 
 using wire::NsOp;
 
-constexpr std::size_t kPlaces = 4;
-constexpr std::chrono::seconds kPlaceAge{1};
 constexpr std::chrono::seconds kCopiesTime{3};
 
 wire::NsTime wire_time(const Entry& seen) {
@@ -249,21 +247,6 @@ Task<Result<wire::NsNodeReply>> Destination::set_attributes(std::uint64_t inode,
 
 // --- data ----------------------------------------------------------------------------------------
 
-Task<Result<StorePlace>> Destination::place(Deadline deadline) {
-  const auto now = std::chrono::steady_clock::now();
-  if (now - placed_ > kPlaceAge) {
-    places_.clear();
-    placed_ = now;
-  }
-  if (places_.size() < kPlaces) {
-    CAIRN_CO_TRY(chosen, co_await core_->place_for_upload({}, {}, deadline));
-    chosen.store_path = 0xFF; // the node knows best, and the answer is used more than once
-    places_.push_back(chosen);
-    co_return chosen;
-  }
-  co_return places_[next_place_++ % places_.size()];
-}
-
 wire::OriginMark Destination::origin(std::string_view path, const Entry& seen) {
   wire::OriginMark mark = NsData::origin_of(tree_.session().attached(), where_.export_name);
   mark.path = join(where_.path, path);
@@ -277,36 +260,15 @@ wire::OriginMark Destination::origin(std::string_view path, const Entry& seen) {
   return mark;
 }
 
-Task<Result<Destination::Stored>> Destination::upload(wire::View bytes, std::uint32_t crc32,
-                                                      std::string extension, std::string mark) {
-  const Deadline deadline = core_->deadline(timeout_);
+Task<Result<Stored>> Destination::upload(wire::View bytes, std::uint32_t crc32,
+                                         std::string extension, std::string mark) {
   Stored out;
-  auto chosen = co_await place(deadline);
-  if (chosen) {
-    wire::UploadPrefix prefix;
-    prefix.store_path = chosen->store_path;
-    prefix.file_size = bytes.size();
-    prefix.extension = extension;
-    // Small enough to leave in one write.
-    wire::Bytes body;
-    body.reserve(mark.size() + wire::size_of<wire::UploadPrefix> + bytes.size() + 4);
-    wire::Writer writer(body);
-    writer.length_tagged(wire::as_view(mark));
-    writer.raw(wire::encode(prefix));
-    writer.raw(bytes);
-    ClientCore::Request request(static_cast<std::uint8_t>(wire::kUploadMarked), std::move(body));
-    request.flags =
-        static_cast<std::uint8_t>(std::clamp(copies(), 1U, 31U)) | wire::kCopiesOfMembers;
-    ClientCore::Exchange sent = co_await core_->exchange(chosen->address, request, deadline);
-    const auto stored = sent.reply ? wire::decode_lenient<wire::StoredCopies>(*sent.reply)
-                                   : Result<wire::StoredCopies>(Errc::unavailable);
-    if (stored && !stored->refused) {
-      out.id = stored->id;
-      out.copies = CopyCount(stored->have, stored->wanted);
-    } else {
-      places_.clear();
-    }
+  if (Uploads::is_small(bytes.size())) {
+    if (!uploads_) uploads_ = std::make_shared<Uploads>(executor_, core_, copies(), timeout_);
+    auto stored = co_await uploads_->store(bytes, extension, mark);
+    if (stored) out = *std::move(stored);
   }
+  // By itself, wherever it can go: the tracker says where, and others are tried.
   if (out.id.empty()) {
     CAIRN_CO_TRY(stored,
                  co_await upload(Source::memory(bytes), std::move(extension), std::move(mark)));
@@ -320,8 +282,7 @@ Task<Result<Destination::Stored>> Destination::upload(wire::View bytes, std::uin
   co_return out;
 }
 
-Task<Result<Destination::Stored>> Destination::upload(Source source, std::string extension,
-                                                      std::string mark) {
+Task<Result<Stored>> Destination::upload(Source source, std::string extension, std::string mark) {
   const auto count = std::make_shared<CopyCount>();
   UploadOptions options;
   options.extension = std::move(extension);

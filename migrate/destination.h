@@ -8,6 +8,7 @@
 #include "migrate/copies.h"
 #include "migrate/entry.h"
 #include "migrate/ledger.h"
+#include "migrate/uploads.h"
 
 #include <memory>
 #include <string>
@@ -71,13 +72,6 @@ public:
   // Mode, owner and times.
   Task<Result<wire::NsNodeReply>> set_attributes(std::uint64_t inode, Entry seen);
 
-  // A stored file that nothing names yet.
-  struct Stored {
-    std::string id;
-    CopyCount copies; // when it was answered
-
-    Stored() {}
-  };
   // What a stored file says of the file at `path` (below the destination) that it is uploaded for;
   // the ranges are to be added. All parts of one file carry the same mark otherwise: by its time
   // they are known to belong together. (Unmarked files would be nobody's: never cleared away after
@@ -109,7 +103,6 @@ private:
                                 bool exclusive);
   // Mode, owner and times that `made` did not get when it was made.
   Task<Result<wire::NsNodeReply>> complete(wire::NsNodeReply made, Entry seen);
-  Task<Result<StorePlace>> place(Deadline deadline);
 
   DestinationPath where_;
   Timeout timeout_;
@@ -117,14 +110,11 @@ private:
   asio::any_io_executor executor_;
   std::shared_ptr<Copies> copies_;
   std::shared_ptr<Adopters> adopters_; // made by the first adopt()
+  std::shared_ptr<Uploads> uploads_;   // made by the first upload()
   NsTree tree_;
   NsIdentity identity_;
   std::uint64_t root_ = 0;
   bool was_empty_ = false;
-  // Nodes that the tracker named lately, used in turn.
-  std::vector<StorePlace> places_;
-  std::size_t next_place_ = 0;
-  std::chrono::steady_clock::time_point placed_{};
 };
 
 // The mode, owner and times of `node` are those of `seen` (owners only with `owner`).

@@ -4,6 +4,7 @@
 #include "storage/handlers/adopt.h"
 #include "storage/handlers/context.h"
 #include "storage/handlers/put_named.h"
+#include "storage/handlers/upload_files.h"
 #include "storage/sync/sync_service.h"
 
 #include <spdlog/spdlog.h>
@@ -34,6 +35,7 @@ const HandlerTable<Context>& handler_table() {
     add_native_handlers(made);
     add_adopt_handlers(made);
     add_put_named_handlers(made);
+    add_upload_files_handlers(made);
     return made;
   }();
   return table;
