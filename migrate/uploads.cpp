@@ -68,10 +68,10 @@ Task<void> Uploads::send(Together::Wishes wishes) {
   wire::Writer writer(body);
   writer.length_tagged(header);
   for (const auto& wish : wishes) writer.raw(wish->question.content);
-  const auto answer = co_await core_->native_call(
-      chosen->address, static_cast<std::uint8_t>(wire::kUploadFiles), std::move(body), deadline);
-  const auto reply = answer ? wire::decode_lenient<wire::UploadFilesReply>(*answer)
-                            : Result<wire::UploadFilesReply>(answer.error());
+  const ClientCore::Request sent(static_cast<std::uint8_t>(wire::kUploadFiles), std::move(body));
+  const ClientCore::Exchange answer = co_await core_->exchange(chosen->address, sent, deadline);
+  const auto reply = answer.reply ? wire::decode_lenient<wire::UploadFilesReply>(*answer.reply)
+                                  : Result<wire::UploadFilesReply>(answer.reply.error());
   if (!reply || reply->refused || reply->files.size() != wishes.size()) {
     Error failed(Errc::unavailable, "a storage node has not stored what it was sent");
     if (!reply) failed = reply.error();

@@ -10,6 +10,7 @@ import time
 import unittest
 
 import cluster as clusters
+import fastdfs
 import trees
 import workload
 
@@ -183,6 +184,41 @@ class Marks(trees.MigrateTest):
                                          "--dry-run").stdout)
         self.assertEqual(told, {"stored_files": len(with_content), "files": 0, "exports": [],
                                 "named_before": len(with_content), "undecided": []})
+
+
+class AccessKey(trees.MigrateTest):
+    """Who migrates needs no secret of the cluster."""
+
+    def test_by_an_access_key(self):
+        key = workload.cairn(self.cluster, "key", "add", "--rights", "all").stdout.split()[:2]
+        key_file = os.path.join(self.folder, "key")
+        with open(os.open(key_file, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+            file.write(" ".join(key) + "\n")
+        tracker = self.cluster.tracker
+        conf = os.path.join(self.folder, "client.conf")
+        with open(conf, "w", encoding="utf-8") as file:
+            file.write(f"tracker_server = {tracker.addr}:{tracker.port}\naccess_key_file = {key_file}\n")
+        trees.make_tree(self.source, 11, directories=4)
+
+        def sync(to):
+            return clusters.run_cairn("--conf", conf, "--state", self.state, "sync", self.source + "/", to,
+                                      program="cairn-migrate", check=False).returncode
+
+        # The nodes hear of the key with their next heartbeat.
+        fastdfs.wait_until("both nodes know the key", lambda: sync(self.export) == 0)
+        before = self.refused()
+        self.assertEqual(sync(self.export + "/again"), 0)
+        self.assert_same(path="again")
+        self.assertEqual(self.refused(), before)
+
+    def refused(self):
+        """Introductions that the nodes have refused."""
+        texts = [clusters.http_get(node.addr, node.http, "/metrics").body.decode()
+                 for node in self.cluster.storages]
+        lines = [line for text in texts for line in text.splitlines()
+                 if line.startswith("cairn_hello_refused_total ")]
+        self.assertEqual(len(lines), len(texts))
+        return lines
 
 
 if __name__ == "__main__":
