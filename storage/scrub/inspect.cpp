@@ -94,6 +94,7 @@ Result<wire::ListMarkedReply> marked_files(Catalogue& catalogue, const wire::Lis
   const auto now = static_cast<std::uint64_t>(std::time(nullptr));
   wire::ListMarkedReply reply;
   reply.last = request.after;
+  if (request.after.empty()) CAIRN_RETURN_IF_ERROR(catalogue.catch_up());
   do {
     CAIRN_TRY(rows, catalogue.list(reply.last, kPage));
     for (CatalogueRow& row : rows) {

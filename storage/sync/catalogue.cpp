@@ -26,6 +26,7 @@ constexpr std::chrono::milliseconds kGather{50};
 // need not be kept for it.
 constexpr std::uint64_t kRecordsUntilState = 10'000;
 constexpr std::chrono::seconds kPauseAfterError{1};
+constexpr std::chrono::seconds kCatchUp{5};
 
 // Rows are written in order of arrival and read by walks: neither gains from much memory.
 constexpr std::size_t kWriteBuffer = 2 << 20;
@@ -271,6 +272,15 @@ bool Catalogue::wait_for(std::uint64_t seq, std::chrono::milliseconds timeout) {
                   [&] { return stopping_ || (ready_.load() && position_.load() >= seq); });
   --waiting_;
   return ready_.load() && position_.load() >= seq;
+}
+
+Status Catalogue::catch_up() {
+  if (!ready_.load()) return Error{Errc::unavailable, "the catalogue is being made"};
+  const std::uint64_t seq = binlog_.committed_seq();
+  if (wait_for(seq, kCatchUp)) return {};
+  return Error{Errc::unavailable, "the catalogue has not read the log up to " +
+                                      std::to_string(seq) + ", it is at " +
+                                      std::to_string(position())};
 }
 
 Result<std::optional<CatalogueRow>> Catalogue::get(const Part& part,

@@ -71,6 +71,10 @@ public:
   // Waits until is_ready() and position() >= seq; false when the time is over first. Any thread
   // that may block.
   bool wait_for(std::uint64_t seq, std::chrono::milliseconds timeout);
+  // Waits until it has everything that was committed before this call, as a listing must have that
+  // is begun after an acknowledgement. Any thread that may block. Errors: unavailable (being
+  // walked, or seconds behind).
+  Status catch_up();
 
   // Up to `limit` rows with names greater than `after`, in name order over all store paths. Reads
   // files whose checksum is not known (appender and slave files changed since it was). Any thread

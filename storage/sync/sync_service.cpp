@@ -408,7 +408,9 @@ std::vector<wire::PeerSync> SyncService::peers_report() const {
 
 Task<Result<wire::ListFilesReply>> SyncService::list_files(wire::ListFiles request) {
   const std::size_t limit = std::clamp<std::uint32_t>(request.limit, 1, kListMax);
-  auto list = [this, limit, after = std::move(request.after)] {
+  auto list = [this, limit,
+               after = std::move(request.after)]() -> Result<std::vector<CatalogueRow>> {
+    if (after.empty()) CAIRN_RETURN_IF_ERROR(catalogue_->catch_up());
     return catalogue_->list(after, limit);
   };
   CAIRN_CO_TRY(rows, co_await background_.run(std::move(list)));

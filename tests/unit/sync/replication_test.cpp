@@ -1,6 +1,9 @@
 // Replication under disturbances. Each failure prints the seed that made it; CAIRN_SYNC_SEED runs
 // one seed, CAIRN_SYNC_SEEDS so many.
+#include "storage/scrub/inspect.h"
 #include "tests/unit/sync/replication_world.h"
+
+#include <algorithm>
 
 namespace cairn::storage {
 namespace {
@@ -150,6 +153,25 @@ TEST(Catalogue, IsMadeAnewFromTheDisk) {
     std::ofstream(entry.path()) << "damage";
   node.open();
   EXPECT_EQ(node.catalogued(), before);
+}
+
+// Under load it gathers records before it writes them; a listing does not wait less for that.
+TEST(Catalogue, AListingHasWhatWasCommittedBeforeIt) {
+  Node node(1, /*durable=*/true);
+  ASSERT_TRUE(node.catalogue->wait_for(0, std::chrono::seconds(20)));
+  for (int i = 0; i < 10; ++i) {
+    NewFile file;
+    file.extension = "jpg";
+    file.mark = "a mark";
+    const auto made = node.store->create(file, 0, wire::as_view("content"));
+    ASSERT_TRUE(made) << made.error().text();
+    ASSERT_TRUE(node.binlog->commit_blocking(made->seq));
+    const auto listed = marked_files(*node.catalogue, wire::ListMarked());
+    ASSERT_TRUE(listed) << listed.error().text();
+    EXPECT_TRUE(std::ranges::any_of(
+        listed->files, [&](const wire::MarkedFile& one) { return one.name == made->name; }))
+        << "file " << i;
+  }
 }
 
 } // namespace
