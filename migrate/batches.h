@@ -52,6 +52,10 @@ public:
         name_(std::move(name)),
         send_(std::move(send)) {}
 
+  static void fail(const Wishes& wishes, const Error& error) {
+    for (const auto& wish : wishes) wish->answer = error;
+  }
+
   // Errors: those that `send` fills in.
   Task<Result<Answer>> ask(Question question, std::uint64_t bytes = 0) {
     const auto wish = std::make_shared<Wish>(std::move(question), bytes, executor_);

@@ -12,7 +12,8 @@ namespace {
 constexpr std::size_t kPlaces = 4;
 constexpr std::chrono::seconds kPlaceAge{1};
 
-constexpr BatchLimits kTogether{4, wire::kUploadFilesMax, wire::kUploadFilesBytesMax};
+constexpr BatchLimits kTogether{
+    .under_way = 4, .questions = wire::kUploadFilesMax, .bytes = wire::kUploadFilesBytesMax};
 
 } // namespace
 
@@ -48,7 +49,7 @@ Task<void> Uploads::send(Together::Wishes wishes) {
   const Deadline deadline = core_->deadline(timeout_);
   const auto chosen = co_await place(deadline);
   if (!chosen) {
-    for (const auto& wish : wishes) wish->answer = chosen.error();
+    Together::fail(wishes, chosen.error());
     co_return;
   }
   wire::UploadFiles request;
@@ -73,9 +74,8 @@ Task<void> Uploads::send(Together::Wishes wishes) {
   const auto reply = answer.reply ? wire::decode_lenient<wire::UploadFilesReply>(*answer.reply)
                                   : Result<wire::UploadFilesReply>(answer.reply.error());
   if (!reply || reply->refused || reply->files.size() != wishes.size()) {
-    Error failed(Errc::unavailable, "a storage node has not stored what it was sent");
-    if (!reply) failed = reply.error();
-    for (const auto& wish : wishes) wish->answer = failed;
+    const Error refused(Errc::unavailable, "a storage node has not stored what it was sent");
+    Together::fail(wishes, reply ? refused : reply.error());
     places_.clear(); // others may be well
     co_return;
   }

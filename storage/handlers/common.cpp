@@ -171,7 +171,8 @@ wire::Bytes stored_file_reply(const Context& context, const std::string& name) {
   return wire::encode(wire::StoredFile{context.config.group_name, name});
 }
 
-Task<Result<Content>> Content::take(Context& context, Body& body, std::uint8_t store_path) {
+Task<Result<Content>> Content::take(Context& context, Body& body,
+                                    std::optional<std::uint8_t> store_path) {
   Content content;
   if (body.is_whole()) {
     // Already in memory, and stays there until the request ends.
@@ -188,12 +189,15 @@ Task<Result<Content>> Content::take(Context& context, Body& body, std::uint8_t s
     content.view_ = content.memory_.view();
     co_return content;
   }
+  if (!store_path) co_return Error{Errc::busy, "too many uploads at once"};
   std::size_t piece_size = kPiece;
   MemoryCharge charge = context.memory.take(kPiece);
   if (!charge) charge = context.memory.take(piece_size = kPieceSmall);
   if (!charge) co_return Error{Errc::busy, "too many uploads at once"};
-  DiskPool& pool = context.store.pool(store_path);
-  auto stage = [&store = context.store, store_path] { return store.stage(store_path); };
+  DiskPool& pool = context.store.pool(*store_path);
+  auto stage = [&store = context.store, store_path = *store_path] {
+    return store.stage(store_path);
+  };
   CAIRN_CO_TRY(staged, co_await pool.run(std::move(stage)));
   content.staged_ = std::move(staged);
   wire::Buffer piece(piece_size);
@@ -207,7 +211,7 @@ Task<Result<Content>> Content::take(Context& context, Body& body, std::uint8_t s
       return file->write(bytes);
     };
     auto written = co_await pool.run(std::move(write));
-    if (!written) co_return context.store.report(store_path, std::move(written).error());
+    if (!written) co_return context.store.report(*store_path, std::move(written).error());
   }
   co_return content;
 }

@@ -231,9 +231,11 @@ Result<Reply> upload_reply(const Context& context, const std::string& name, std:
 // in a staged file.
 class Content {
 public:
-  // Takes the rest of the body. `store_path`: where a staged file is made. Errors: no_space,
-  // io_error, closed, timeout, busy (max_request_memory is used up).
-  static Task<Result<Content>> take(Context& context, Body& body, std::uint8_t store_path);
+  // Takes the rest of the body. `store_path`: where a staged file is made; none: it is kept in
+  // memory or refused. Errors: no_space, io_error, closed, timeout, busy (max_request_memory is
+  // used up).
+  static Task<Result<Content>> take(Context& context, Body& body,
+                                    std::optional<std::uint8_t> store_path);
 
   bool in_memory() const { return !staged_.has_value(); }
   wire::View view() const { return view_; }

@@ -56,10 +56,13 @@ Task<Result<Reply>> upload_files(Context& context, Session& session, Body& body)
   CAIRN_CO_RETURN_IF_ERROR(may_create(context, session));
   CAIRN_CO_RETURN_IF_ERROR(takes_changes(context));
   CAIRN_CO_TRY(ticket, begin_under(context.uploads));
-  CAIRN_CO_TRY(content, co_await Content::take(context, body, 0));
-  if (!content.in_memory()) co_return Error{Errc::busy, "too many uploads at once"};
+  const std::optional<std::uint8_t> only_in_memory;
+  CAIRN_CO_TRY(content, co_await Content::take(context, body, only_in_memory));
   CAIRN_CO_TRY(in, parse(content.view()));
   CAIRN_CO_TRY(copies, copies_wanted(context, in.request.copies));
+  std::vector<Counted> counted;
+  for (const wire::View file : in.contents)
+    counted.emplace_back(context.counters.upload, file.size());
   CAIRN_CO_TRY(place, context.store.choose_path(0xFF, in.bytes));
 
   wire::UploadFilesReply reply;
@@ -85,10 +88,8 @@ Task<Result<Reply>> upload_files(Context& context, Session& session, Body& body)
   DiskPool& pool = context.store.pool(place.store_path);
   CAIRN_CO_TRY(done, co_await committed(context, pool, std::move(work), copies));
   static_cast<void>(done);
-  for (std::size_t i = 0; i < reply.files.size(); ++i) {
-    Counted counted(context.counters.upload, in.contents[i].size());
-    if (reply.files[i].code == Errc::ok) counted.succeed();
-  }
+  for (std::size_t i = 0; i < reply.files.size(); ++i)
+    if (reply.files[i].code == Errc::ok) counted[i].succeed();
   context.counters.last_source_update = static_cast<std::uint64_t>(std::time(nullptr));
   reply.have = static_cast<std::uint8_t>(std::min(copies.have, 255U));
   reply.wanted = static_cast<std::uint8_t>(copies.wanted);

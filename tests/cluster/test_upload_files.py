@@ -1,6 +1,8 @@
 """Many small files in one request (207): each is there as if it had been sent alone, none is there
 when the request was nonsense, and what was acknowledged survives kill -9."""
 
+import concurrent.futures
+import contextlib
 import os
 import random
 import struct
@@ -15,6 +17,7 @@ from native import read_tagged, tagged
 
 UPLOAD_FILES = 207
 MOST_FILES, MOST_BYTES = 64, 512 * 1024
+EBUSY = 16
 SEED = int(os.environ.get("CAIRN_SEED", time.time_ns() % 1_000_000))
 
 
@@ -129,6 +132,36 @@ class UploadFiles(clusters.ClusterTest):
                    for name in names)
 
 
+class ShortOfMemory(clusters.ClusterTest):
+    shape = {"storages": 1}
+
+    def test_it_is_refused_and_room_lets_it_go_on(self):
+        self.cluster.reconfigure(self.cluster.storage, max_request_memory="4M")
+        self.cluster.wait_active()
+        body = request(usual([b"x" * MOST_BYTES]))
+        with contextlib.ExitStack() as stack:
+            # There is room for seven; each waits for the rest of its request, or drops it.
+            other, slow = stack.enter_context(self.cluster.to(self.cluster.storage)), []
+
+            def refused():
+                slow.append(stack.enter_context(self.cluster.to(self.cluster.storage)))
+                slow[-1].send(fastdfs.HEADER.pack(len(body), UPLOAD_FILES, 0) + body[:1000])
+                return other.request(UPLOAD_FILES, body).status == EBUSY
+
+            fastdfs.wait_until("the memory is taken", refused)
+            # What is short needs none of it.
+            self.assertEqual(read_reply(other.call(UPLOAD_FILES, request(usual([b"short"]))))[3][0][0], 0)
+            for connection in slow:
+                connection.send(body[1000:])
+            replies = [connection.read_reply() for connection in slow]
+            stored = [reply for reply in replies if reply.status == 0]
+            self.assertTrue(0 < len(stored) <= 7, len(stored))
+            self.assertLessEqual({reply.status for reply in replies}, {0, EBUSY})
+            for reply in stored:
+                self.assertEqual(self.cluster.download(read_reply(reply.body)[3][0][2]), b"x" * MOST_BYTES)
+            self.assertEqual(other.request(UPLOAD_FILES, body).status, 0)
+
+
 class Killed(clusters.ClusterTest):
     shape = {"storages": 2}
 
@@ -144,16 +177,19 @@ class Killed(clusters.ClusterTest):
                 try:
                     with self.cluster.to(self.cluster.storage, timeout=5.0) as storage:
                         while not over.is_set():
-                            reply = read_reply(storage.call(UPLOAD_FILES, request(usual(contents))))
+                            reply = storage.request(UPLOAD_FILES, request(usual(contents)))
+                            if reply.status != 0:
+                                break  # it is stopping
+                            files = read_reply(reply.body)[3]
                             with lock:
-                                stored.extend((f[2], c) for f, c in zip(reply[3], contents) if not f[0])
+                                stored.extend((f[2], c) for f, c in zip(files, contents) if not f[0])
                             mine.shuffle(contents)
-                except (OSError, fastdfs.ConnectionClosed, AssertionError):
-                    over.wait(0.05)  # it is down, or starting
+                except (OSError, fastdfs.ConnectionClosed):
+                    pass  # it is down, or starting
+                over.wait(0.05)
 
-        threads = [threading.Thread(target=load, args=(rng.random(),)) for _ in range(3)]
-        for thread in threads:
-            thread.start()
+        pool = concurrent.futures.ThreadPoolExecutor(3)
+        clients = [pool.submit(load, rng.random()) for _ in range(3)]
         try:
             for _ in range(5):
                 known = len(stored)
@@ -163,8 +199,8 @@ class Killed(clusters.ClusterTest):
                 self.cluster.start_node(self.cluster.storage)
         finally:
             over.set()
-            for thread in threads:
-                thread.join()
+            for client in clients:
+                client.result()
         self.cluster.wait_active()
         for name, content in stored:
             self.assertEqual(self.cluster.download(name), content, name)
