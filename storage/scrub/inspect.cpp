@@ -135,6 +135,7 @@ Result<wire::DigestFilesReply> digest_files(Store& store, Catalogue& catalogue,
   const auto end = Clock::now() + std::chrono::milliseconds(request.time_ms);
   wire::DigestFilesReply reply;
   reply.last = request.after;
+  if (request.after.empty()) CAIRN_RETURN_IF_ERROR(catalogue.catch_up());
   while (Clock::now() < end && reply.directories.size() < kDirectoriesMax &&
          reply.problems.size() < kProblemsMax) {
     CAIRN_TRY(rows, catalogue.list(reply.last, kPage));

@@ -174,5 +174,26 @@ TEST(Catalogue, AListingHasWhatWasCommittedBeforeIt) {
   }
 }
 
+// `cairn check` begins with digests.
+TEST(Catalogue, DigestsHaveWhatWasCommittedBeforeThem) {
+  Node node(1, /*durable=*/true);
+  ASSERT_TRUE(node.catalogue->wait_for(0, std::chrono::seconds(20)));
+  for (std::uint64_t count = 1; count <= 10; ++count) {
+    NewFile file;
+    file.extension = "jpg";
+    const auto made = node.store->create(file, 0, wire::as_view("content"));
+    ASSERT_TRUE(made) << made.error().text();
+    ASSERT_TRUE(node.binlog->commit_blocking(made->seq));
+    wire::DigestFiles whole;
+    whole.look = wire::DigestLook::catalogue;
+    whole.time_ms = 10'000;
+    const auto digests = digest_files(*node.store, *node.catalogue, whole);
+    ASSERT_TRUE(digests) << digests.error().text();
+    std::uint64_t listed = 0;
+    for (const wire::DirectoryDigest& part : digests->directories) listed += part.count;
+    EXPECT_EQ(listed, count);
+  }
+}
+
 } // namespace
 } // namespace cairn::storage
