@@ -58,8 +58,9 @@ enum class DigestLook : std::uint8_t {
 };
 
 // Digests of the files whose names are greater than `after` and smaller than `until`. The node
-// stops after about `time_ms` of looking; the caller goes on after `last`. Errors: unavailable (the
-// catalogue is being made).
+// stops after about `time_ms`, with a file at least; the caller goes on after `last`. With an empty
+// `after` they have all that was committed before. Errors: unavailable (the catalogue is being made
+// or seconds behind).
 struct DigestFiles {
   std::string after;
   std::string until; // "" : to the end

@@ -136,8 +136,7 @@ Result<wire::DigestFilesReply> digest_files(Store& store, Catalogue& catalogue,
   wire::DigestFilesReply reply;
   reply.last = request.after;
   if (request.after.empty()) CAIRN_RETURN_IF_ERROR(catalogue.catch_up());
-  while (Clock::now() < end && reply.directories.size() < kDirectoriesMax &&
-         reply.problems.size() < kProblemsMax) {
+  do { // a page at least, however long the catalogue took: the caller must get on
     CAIRN_TRY(rows, catalogue.list(reply.last, kPage));
     for (const CatalogueRow& row : rows) {
       if (!request.until.empty() && row.summary.name >= request.until) {
@@ -167,7 +166,8 @@ Result<wire::DigestFilesReply> digest_files(Store& store, Catalogue& catalogue,
       reply.done = true;
       break;
     }
-  }
+  } while (Clock::now() < end && reply.directories.size() < kDirectoriesMax &&
+           reply.problems.size() < kProblemsMax);
   return reply;
 }
 
